@@ -1,0 +1,1 @@
+"""Recipes: each module defines `experiment`, and its docstring says what to expect."""

@@ -1,0 +1,1 @@
+"""Measurements behind the README: each module runs alone and writes to `results`."""

@@ -1,0 +1,46 @@
+"""A byte-level language model supernet, searched under a latency bound, in two minutes.
+
+    nas run experiments.quickstart
+
+Trains on the source text of the Python standard library, elastic in depth, width, heads
+and feed-forward size; searches with Ray Tune for subnets that take at most 60% of the
+largest one's latency; measures, verifies and exports the front; and writes
+`runs/quickstart/report.html`.
+"""
+
+from nas import (
+    AdamW,
+    Decoder,
+    Experiment,
+    Latency,
+    Nsga2,
+    Sandwich,
+    Search,
+    StdlibText,
+    Training,
+)
+
+experiment = Experiment(
+    model=Decoder(
+        width=(48, 64, 96),
+        heads=(1, 2, 3),
+        ffn=(64, 128, 192, 256),
+        depth=(2, 3, 4),
+        head_dim=32,
+    ),
+    data=StdlibText(tokens=128),
+    train=Training(
+        steps=300,
+        batch=8,
+        # A teacher this young knows little: a small share, or it holds the others back.
+        policy=Sandwich(random=1, distillation=0.2),
+        optimizer=AdamW(learning_rate=4e-3),
+    ),
+    latency=Latency(batch=1, fit=12, held_out=5),
+    search=Search(
+        algorithm=Nsga2(population=32),
+        evaluations=128,
+        constraints=("latency_ms <= 60%",),
+        windows=24,
+    ),
+)

@@ -1,0 +1,208 @@
+"""The command `nas`: parses, delegates, and turns errors into exit codes.
+
+Nothing heavy is imported before it is known what to do: `nas --help` answers at once.
+"""
+
+import argparse
+import dataclasses
+import errno
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+if TYPE_CHECKING:
+    from nas.experiment import Experiment
+
+COMMANDS = {
+    "run": ("train", "calibrate", "search", "verify", "export", "report"),
+    "train": ("train",),
+    "bench": ("calibrate",),
+    "search": ("search",),
+    "export": ("verify", "export"),
+    "report": ("report",),
+}
+
+HELP = {
+    "run": "do everything: train, search, verify, export, report",
+    "show": "print the space and its costs, spending nothing",
+    "train": "train the supernet",
+    "bench": "measure this device's latency and fit its model",
+    "search": "search a trained and measured supernet with Ray Tune",
+    "export": "verify the front and export its subnets",
+    "report": "write report.html and front.png",
+}
+
+EPILOG = """\
+TARGET is a recipe module (experiments.quickstart), a recipe file (mine.py), or the
+directory of a run. Every field of a recipe is an option: `nas run TARGET --help` lists
+them. Running the same line again resumes.
+
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 no architecture satisfies the constraints
+"""
+
+DONE, FAILED, WRONG_USAGE, INFEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with its code."""
+    sys.exit(_guarded(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _guarded(arguments: list[str]) -> int:
+    parser = _parser()
+    # Only the command and target are parsed here: the rest depends on the recipe.
+    known, rest = parser.parse_known_args(arguments[:2])
+    rest += arguments[2:]
+    if known.command is None:
+        parser.print_help()
+        return DONE
+    try:
+        return _dispatch(known.command, known.target, rest)
+    except KeyboardInterrupt:
+        _say("stopped; run the same command again to go on")
+        return INTERRUPTED
+    except Exception as error:
+        return _explain(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nas",
+        description="Neural architecture search and supernet training in JAX.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in HELP.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("target", metavar="TARGET", help="recipe or run directory")
+    return parser
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Where a run is written and what it uses of this machine."""
+
+    out: Path | None = None
+    """Run directory; by default runs/NAME, or the target if it is a run."""
+    latency_profile: Path | None = None
+    """A device.json to use instead of measuring this device."""
+    ray_address: str | None = None
+    """Ray cluster to search on, as "auto"; by default Ray is started here."""
+
+
+def _dispatch(command: str, target: str, rest: list[str]) -> int:
+    from rich.console import Console
+
+    from nas.config import load_recipe
+    from nas.rundir import RunDirectory
+
+    directory = Path(target)
+    is_run = directory.is_dir() and not target.endswith(".py")
+    experiment = RunDirectory(directory).experiment() if is_run else load_recipe(target)
+    options, experiment = _parse_options(command, target, experiment, rest)
+    console = Console(stderr=False)
+    if command == "show":
+        from nas.show import show
+
+        show(experiment, console)
+        return DONE
+    out = options.out or (directory if is_run else Path("runs") / _name(target))
+    from nas.job import print_front, run_stages
+
+    run_stages(
+        experiment,
+        out,
+        COMMANDS[command],
+        console=console,
+        command=" ".join(["nas", command, target, *rest]),
+        latency_profile=options.latency_profile,
+        ray_address=options.ray_address,
+    )
+    if command in ("run", "report", "export"):
+        print_front(RunDirectory(out), console)
+    return DONE
+
+
+def _parse_options(
+    command: str, target: str, experiment: "Experiment", rest: list[str]
+) -> tuple[Options, "Experiment"]:
+    """Parses the options that every recipe has and the fields of this one."""
+    import tyro
+
+    from nas.errors import UsageError
+    from nas.experiment import Experiment
+
+    @dataclasses.dataclass(frozen=True)
+    class Request:
+        options: Annotated[Options, tyro.conf.arg(name="")]
+        experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+
+    try:
+        request = tyro.cli(
+            Request,
+            prog=f"nas {command} {target}",
+            description=HELP[command],
+            default=Request(Options(), experiment),
+            args=rest,
+            config=(tyro.conf.AvoidSubcommands,),
+        )
+    # Tyro tells what one part refuses, and leaves what only the whole does to us.
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return request.options, request.experiment
+
+
+def _name(target: str) -> str:
+    return Path(target).stem if target.endswith(".py") else target.rpartition(".")[2]
+
+
+def _explain(error: Exception) -> int:
+    """Prints what went wrong for a person and returns the exit code.
+
+    Raises:
+        Exception: The error itself, if nobody foresaw it: then the trace is wanted.
+    """
+    from nas.errors import RunError, UsageError
+    from search.constraints import InfeasibleError
+
+    if isinstance(error, UsageError):
+        _say(str(error))
+        return WRONG_USAGE
+    if isinstance(error, InfeasibleError):
+        _say(str(error))
+        return INFEASIBLE
+    if isinstance(error, RunError):
+        _say(str(error))
+        return FAILED
+    if full := _full_disk(error):
+        _say(
+            f"the disk is full{full}; nothing finished is lost: free some space and "
+            "run the same command again"
+        )
+        return FAILED
+    raise error
+
+
+def _full_disk(error: BaseException) -> str:
+    """Returns where the disk is full, if that is what an error comes from."""
+    for cause in _causes(error):
+        full = isinstance(cause, OSError) and cause.errno in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+        )
+        if full or "No space left on device" in str(cause):
+            name = getattr(cause, "filename", None)
+            return f" ({name})" if name else " (while writing)"
+    return ""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _say(message: str) -> None:
+    print(f"nas: {message}", file=sys.stderr)  # noqa: T201 - this is the command

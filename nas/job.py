@@ -1,0 +1,123 @@
+"""The job: six named stages over one run directory, each resumed or skipped."""
+
+import importlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import rich.box
+from rich.console import Console
+from rich.table import Table
+
+from nas.allocator import keep_memory
+from nas.errors import UsageError
+from nas.experiment import Experiment
+from nas.front import Member, load_front
+from nas.metrics import LOSS_UNIT, make_problem
+from nas.rundir import RunDirectory, short_path
+from nas.stages.context import Context
+
+STAGES = ("train", "calibrate", "search", "verify", "export", "report")
+"""In order; each is a module of `nas.stages` with a function of the same name."""
+
+
+def run_stages(
+    experiment: Experiment,
+    out: Path,
+    stages: Sequence[str],
+    *,
+    console: Console,
+    command: str,
+    latency_profile: Path | None = None,
+    ray_address: str | None = None,
+) -> None:
+    """Runs stages in a run directory; finished ones are skipped.
+
+    Raises:
+        UsageError: If the directory is of another configuration, a stage before the
+            first asked for has not been run, or the data or the given profile will not
+            do.
+        InfeasibleError: If the constraints cannot be met; said before training if the
+            metric does not need a measurement.
+    """
+    run = RunDirectory(out)
+    with run.locked() as lock:
+        run.check(experiment)
+        context = Context(
+            experiment=experiment,
+            run=run,
+            console=console,
+            command=command,
+            latency_profile=latency_profile,
+            ray_address=ray_address,
+            lock=lock,
+        )
+        finished = run.finished()
+        _require_earlier(run, stages, finished)
+        if "train" not in finished:
+            experiment.data.text("train")
+        if "search" not in finished:
+            _require_feasible(context)
+        # Claimed only now: what was refused can be corrected and given again.
+        run.claim(experiment)
+        keep_memory()
+        for stage in stages:
+            if stage in finished and stage != "report":
+                seconds = finished[stage]
+                console.print(f"{stage}: done before ({seconds:.0f} s)", style="dim")
+                continue
+            start = time.monotonic()
+            _stage(stage)(context)
+            run.finish(stage, time.monotonic() - start)
+
+
+def _stage(name: str) -> Callable[[Context], None]:
+    # Imported when it is run, so that looking at a run starts no network library.
+    return getattr(importlib.import_module(f"nas.stages.{name}"), name)
+
+
+def _require_earlier(
+    run: RunDirectory, stages: Sequence[str], finished: dict[str, float]
+) -> None:
+    for stage in STAGES[: STAGES.index(stages[0])]:
+        if stage not in finished:
+            raise UsageError(
+                f"{run.path}: the stage '{stage}' has not been run, and "
+                f"'{stages[0]}' needs it; `nas run` does everything that is missing"
+            )
+
+
+def _require_feasible(context: Context) -> None:
+    """Says before anything is spent that constraints cannot be met."""
+    problem = make_problem(context.experiment, context.given_profile())
+    problem.require_feasible(np.random.default_rng(context.experiment.seed))
+
+
+def print_front(run: RunDirectory, console: Console) -> None:
+    """Prints the table of subnets that a run ends with."""
+    front = load_front(run.front)
+    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("subnet", style="bold", no_wrap=True)
+    for heading in ("test loss\nbits/byte", "latency\nms", "parameters\n"):
+        table.add_column(heading, justify="right")
+    table.add_column("where it lies\n", overflow="fold")
+    for member in front:
+        table.add_row(*_row(run, member))
+    console.print(
+        f"Pareto front in {short_path(run.path)}, test loss in {LOSS_UNIT}:",
+        highlight=False,
+    )
+    console.print(table)
+    console.print(f"report: {short_path(run.report)}", highlight=False)
+
+
+def _row(run: RunDirectory, member: Member) -> tuple[str, ...]:
+    metrics = member.metrics
+    return (
+        member.id,
+        f"{metrics['test_loss']:.3f}",
+        f"{metrics['latency_ms']:.2f}",
+        f"{metrics['params']:,.0f}",
+        f"{run.subnets.name}/{member.id}",
+    )

@@ -1,0 +1,191 @@
+"""The latency profile of a device: measurements, the model fitted to them, its error.
+
+A profile is a JSON file that can be shared. It prices any subnet of the same space; a
+subnet that was itself measured keeps its measured value.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from nas.errors import RunError, UsageError
+from nas.rundir import read_json
+from search.latency_model import LatencyModel, PredictionError
+from search.space import Genotypes
+
+Role = Literal["fit", "held_out", "front"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One measured subnet.
+
+    Attributes:
+        genotype: Its canonical genotype.
+        role: Why it was measured: to fit the model, to test it, or to verify a front.
+        latency_ms: The value that is used.
+        samples_ms: Every sample, as the clock said.
+        drift: How much slower the device was than when the model was fitted; the value
+            that is used is divided by it, so that all values of a profile compare.
+    """
+
+    genotype: tuple[int, ...]
+    role: Role
+    latency_ms: float
+    samples_ms: tuple[float, ...]
+    drift: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LatencyProfile:
+    """A device's latency model with its evidence.
+
+    Attributes:
+        device: What was measured, for people.
+        fingerprint: Of the space that genotypes belong to.
+        batch: Sequences in the measured call.
+        tokens: Length of each sequence.
+        measurements: What was measured.
+        model: Fitted to the measurements of role ``fit``.
+        error: Of the model on those of role ``held_out``.
+        given: Whether the run was given this profile instead of measuring one; then its
+            front is priced by it as well, and the run can be repeated exactly.
+    """
+
+    device: str
+    fingerprint: str
+    batch: int
+    tokens: int
+    measurements: tuple[Measurement, ...]
+    model: LatencyModel
+    error: PredictionError
+    given: bool = False
+
+    def anchors(self, count: int) -> tuple[Measurement, ...]:
+        """Returns measurements of the fit, from the fastest to the slowest."""
+        fitted = sorted(
+            (m for m in self.measurements if m.role == "fit"),
+            key=lambda measurement: measurement.latency_ms,
+        )
+        rows = np.linspace(0, len(fitted) - 1, min(count, len(fitted))).round()
+        return tuple(fitted[int(row)] for row in rows)
+
+    @functools.cached_property
+    def measured(self) -> dict[tuple[int, ...], float]:
+        """Measured latencies by genotype; what a front measured again counts last."""
+        return {m.genotype: m.latency_ms for m in self.measurements}
+
+    def before_front(self) -> "LatencyProfile":
+        """Returns the profile as it was before any front was measured.
+
+        Constraints are resolved against this one, so that verifying a front cannot
+        move the limit that the front was searched under.
+        """
+        kept = tuple(m for m in self.measurements if m.role != "front")
+        return dataclasses.replace(self, measurements=kept)
+
+    def measured_or(
+        self, genotypes: Genotypes, predicted: Float[np.ndarray, " population"]
+    ) -> Float[np.ndarray, " population"]:
+        """Returns measured latencies, and the given predictions where there is none."""
+        pairs = zip(genotypes.tolist(), predicted.tolist(), strict=True)
+        return np.asarray([self.measured.get(tuple(g), p) for g, p in pairs])
+
+    def with_front(self, measurements: tuple[Measurement, ...]) -> "LatencyProfile":
+        """Returns the profile with a front's measurements; the model stays."""
+        return dataclasses.replace(
+            self, measurements=(*self.measurements, *measurements)
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Returns a JSON object; :meth:`load` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def load(cls, path: Path) -> "LatencyProfile":
+        """Reads a profile.
+
+        Raises:
+            UsageError: If the file is missing, damaged or no profile.
+        """
+        try:
+            fields = read_json(path)
+            return cls(
+                device=str(fields["device"]),
+                fingerprint=str(fields["fingerprint"]),
+                batch=_integer(fields["batch"]),
+                tokens=_integer(fields["tokens"]),
+                measurements=tuple(
+                    _measurement(entry) for entry in _list(fields["measurements"])
+                ),
+                model=LatencyModel(_floats(_object(fields["model"])["weights"])),
+                error=PredictionError(
+                    **{k: _float(v) for k, v in _object(fields["error"]).items()}
+                ),
+                given=bool(fields["given"]),
+            )
+        except (RunError, OSError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{path} is not a latency profile ({type(error).__name__}: {error}); "
+                "`nas bench` writes one as device.json"
+            ) from error
+
+    def require(self, *, fingerprint: str, batch: int, tokens: int) -> None:
+        """Makes sure that the profile prices this space and input.
+
+        Raises:
+            UsageError: If it was made for another.
+        """
+        mine = (self.fingerprint, self.batch, self.tokens)
+        if mine != (fingerprint, batch, tokens):
+            raise UsageError(
+                f"the latency profile is of space {self.fingerprint} with input "
+                f"{self.batch} x {self.tokens}, this run has space {fingerprint} with "
+                f"input {batch} x {tokens}; make one with `nas bench`"
+            )
+
+
+def _measurement(entry: object) -> Measurement:
+    fields = _object(entry)
+    role = fields["role"]
+    if role not in ("fit", "held_out", "front"):
+        raise ValueError(f"role {role!r} is unknown")
+    return Measurement(
+        genotype=tuple(_integer(gene) for gene in _list(fields["genotype"])),
+        role=role,
+        latency_ms=_float(fields["latency_ms"]),
+        samples_ms=_floats(fields["samples_ms"]),
+        drift=_float(fields["drift"]),
+    )
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, got {value!r}")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {value!r}")
+    return value
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"expected an integer, got {value!r}")
+    return value
+
+
+def _float(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {value!r}")
+    return float(value)
+
+
+def _floats(value: object) -> tuple[float, ...]:
+    return tuple(_float(item) for item in _list(value))

@@ -1,0 +1,255 @@
+"""What a report shows: plain frozen data, filled by the job, drawn by the page.
+
+Nothing here knows how the numbers came about or how they are drawn, so a report can be
+made again from stored values alone.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Number = int | float
+Label = Literal["smallest", "middle", "largest"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One elastic dimension of the space.
+
+    Attributes:
+        name: What the dimension is called, such as ``ffn``.
+        values: Its values, ascending.
+        scope: ``global``, ``per layer``, or the rule of depth, such as ``prefix``.
+    """
+
+    name: str
+    values: tuple[object, ...]
+    scope: str
+
+
+class Landmark(NamedTuple):
+    """Where a landmark of the space lies in the plane of latency and loss."""
+
+    latency_ms: Number
+    loss: Number
+    measured: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Extreme:
+    """A landmark of the space: its smallest, middle or largest subnet.
+
+    Attributes:
+        label: Which of the three.
+        arch: The architecture as JSON.
+        params: Number of parameters.
+        macs: Multiply-accumulates of one inference.
+        memory_mb: Size of the weights, in MB.
+        id: Identifier of the architecture.
+        known: Its latency and search loss; without them it is not compared with.
+    """
+
+    label: Label
+    arch: Mapping[str, object]
+    params: int
+    macs: int
+    memory_mb: Number
+    id: str = ""
+    known: Landmark | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """The history of one search.
+
+    Attributes:
+        name: What the campaign is called, unique within a report.
+        algorithm: The algorithm's name; ``random`` in it marks the baseline.
+        evaluations: Subnets evaluated so far, ascending.
+        hypervolume: Hypervolume reached at each of those counts.
+
+    Raises:
+        ValueError: If the two histories differ in length.
+    """
+
+    name: str
+    algorithm: str
+    evaluations: tuple[int, ...]
+    hypervolume: tuple[Number, ...]
+
+    def __post_init__(self) -> None:
+        _same_length(
+            f"campaign {self.name!r}",
+            evaluations=self.evaluations,
+            hypervolume=self.hypervolume,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """One subnet that a search looked at.
+
+    Attributes:
+        latency_ms: Predicted latency, in ms.
+        loss: Loss on the search data.
+        campaign: Name of the campaign that evaluated it first.
+        id: Identifier of the architecture.
+    """
+
+    latency_ms: Number
+    loss: Number
+    campaign: str
+    id: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatencySample:
+    """One measured subnet and what the latency model says of it.
+
+    Attributes:
+        id: Identifier of the architecture.
+        measured_ms: Measured latency, in ms.
+        predicted_ms: Predicted latency, in ms.
+        held_out: Whether the fit did not see this sample.
+    """
+
+    id: str
+    measured_ms: Number
+    predicted_ms: Number
+    held_out: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatencyFit:
+    """The latency model and its stated error.
+
+    Attributes:
+        device: The device that was measured.
+        inputs: What was run, such as ``1 x 128 tokens, float32``.
+        samples: Measured subnets with their predictions.
+        mape_percent: Mean absolute error in percent of the measured latency, over the
+            held-out samples where there are any.
+        within_10_percent: Share of the same samples predicted within 10 %, in percent.
+        kendall_tau: Rank correlation over the same samples, from -1 to 1.
+        source: ``measured here`` or ``given: PATH``.
+    """
+
+    device: str
+    inputs: str
+    samples: tuple[LatencySample, ...]
+    mape_percent: Number
+    within_10_percent: Number
+    kendall_tau: Number
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Member:
+    """One subnet of the verified front.
+
+    Attributes:
+        id: Identifier of the architecture.
+        arch: The architecture as JSON.
+        metrics: ``loss``, ``test_loss``, ``latency_ms`` (measured), ``params``,
+            ``macs``, ``flops``, ``memory_mb``; a missing one is shown as a dash.
+        predicted: What the predictors said of the same metrics.
+        why: Why it was chosen, in words.
+        path: Where it lies, relative to the run directory.
+        files: Names of the files there.
+        verification: What was checked after the export, in words.
+    """
+
+    id: str
+    arch: Mapping[str, object]
+    metrics: Mapping[str, Number]
+    predicted: Mapping[str, Number]
+    why: str
+    path: str
+    files: tuple[str, ...]
+    verification: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A value over training steps.
+
+    Attributes:
+        label: What the line is called.
+        steps: Step numbers, ascending.
+        values: The value at each step.
+
+    Raises:
+        ValueError: If the two differ in length.
+    """
+
+    label: str
+    steps: tuple[int, ...]
+    values: tuple[Number, ...]
+
+    def __post_init__(self) -> None:
+        _same_length(f"curve {self.label!r}", steps=self.steps, values=self.values)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """Everything a report shows. Empty parts are left out of the page.
+
+    Attributes:
+        title: The heading of the page.
+        command: The command line that made the run.
+        created: When, as ISO 8601 text.
+        facts: Provenance in display order: device, versions, seed, revision, duration.
+        space_size: How many architectures the space holds, in words or digits.
+        axes: The elastic dimensions.
+        extremes: The landmarks of the space.
+        constraints: The bounds of the search, such as ``latency_ms <= 2.31``.
+        latency_bound_ms: The bound on latency, in ms, where there is one.
+        loss_name: What the loss is called.
+        loss_unit: Its unit; may be empty.
+        training: Training loss by role (largest, smallest, sampled).
+        validation: Validation loss by subnet.
+        campaigns: The searches.
+        archive: Every subnet that was evaluated.
+        front: The verified front, by ascending latency.
+        latency: The latency model.
+        stages: ``(name, seconds)`` of every stage, in the order they ran.
+        load_snippet: Python that loads the first subnet.
+        warnings: What the reader must know before trusting the numbers.
+    """
+
+    title: str
+    command: str
+    created: str
+    facts: Mapping[str, str]
+    space_size: str
+    axes: tuple[Axis, ...] = ()
+    extremes: tuple[Extreme, ...] = ()
+    constraints: tuple[str, ...] = ()
+    latency_bound_ms: Number | None = None
+    loss_name: str = "Loss"
+    loss_unit: str = ""
+    training: tuple[Curve, ...] = ()
+    validation: tuple[Curve, ...] = ()
+    campaigns: tuple[Campaign, ...] = ()
+    archive: tuple[Evaluated, ...] = ()
+    front: tuple[Member, ...] = ()
+    latency: LatencyFit | None = None
+    stages: tuple[tuple[str, Number], ...] = ()
+    load_snippet: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def landmark(self, label: Label) -> Landmark | None:
+        """Returns where an extreme of the space lies, or None if nobody knows."""
+        for extreme in self.extremes:
+            if extreme.label == label and extreme.known is not None:
+                return extreme.known
+        return None
+
+
+def _same_length(what: str, **parts: tuple[Number, ...]) -> None:
+    (first, one), (second, other) = parts.items()
+    if len(one) != len(other):
+        raise ValueError(
+            f"{what} has {len(one)} {first} but {len(other)} {second}; "
+            "give one of each per point"
+        )

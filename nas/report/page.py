@@ -1,0 +1,218 @@
+"""Writes the page and the picture of the front."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from nas.report import words
+from nas.report.data import Axis, Number, ReportData
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A number in the table of subnets.
+
+    Attributes:
+        text: How it is written.
+        note: A second, smaller number.
+        sort: What the column sorts by; empty where the number is unknown.
+    """
+
+    text: str
+    note: str = ""
+    sort: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of the table of subnets, with one cell per member."""
+
+    name: str
+    unit: str
+    cells: tuple[Cell, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """One named part of an architecture.
+
+    Attributes:
+        name: The elastic dimension.
+        text: Its value or values.
+        bars: For a per-layer dimension, the height of each stored layer's bar from 0 to
+            1, or None where the layer does not run.
+    """
+
+    name: str
+    text: str
+    bars: tuple[float | None, ...] = ()
+
+
+def write_report(data: ReportData, directory: Path) -> None:
+    """Writes ``report.html`` and ``front.png``; equal data gives equal bytes.
+
+    Each file appears whole or not at all. The page needs nothing beside itself.
+
+    Args:
+        data: What to show.
+        directory: Where to write; it is created where it is missing.
+    """
+    # Drawing costs most of a second to import, and only this function needs it.
+    from nas.report import drawing, figures
+
+    directory.mkdir(parents=True, exist_ok=True)
+    picture = drawing.to_png(figures.front_figure(data, size=(800, 480)))
+    _replace(directory / "front.png", picture)
+    _replace(directory / "report.html", render(data).encode())
+
+
+def render(data: ReportData) -> str:
+    """Returns the page as HTML."""
+    from nas.report import drawing
+
+    environment = Environment(
+        loader=PackageLoader("nas.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        constraint=words.constraint,
+        count=words.count,
+        duration=words.duration,
+        moment=words.moment,
+        significant=words.significant,
+    )
+    return environment.get_template("page.html.jinja").render(
+        data=data,
+        result=words.tied(words.result(data)),
+        detail=words.tied(words.detail(data)),
+        palette=drawing.PALETTE,
+        plots=_plots(data),
+        columns=_columns(data),
+        architectures=[_parts(member.arch, data) for member in data.front],
+        extremes=[_parts(extreme.arch, data) for extreme in data.extremes],
+        same_files=_shared([member.files for member in data.front]),
+        same_check=_shared([member.verification for member in data.front]),
+        longest=max((seconds for _, seconds in data.stages), default=0),
+        total=sum(seconds for _, seconds in data.stages),
+    )
+
+
+def _plots(data: ReportData) -> dict[str, dict[str, Markup]]:
+    """Draws every figure that has something to show, for wide and narrow screens."""
+    from nas.report import figures
+    from nas.report.drawing import HALF, NARROW, WIDE, to_svg
+
+    wanted = []
+    if data.front or data.archive:
+        tall = (NARROW[0], 440)
+        wanted.append(("front", figures.front_figure, WIDE, tall))
+    if any(curve.steps for curve in (*data.training, *data.validation)):
+        panels = bool(data.training) + bool(data.validation)
+        wide, tall = (WIDE[0], 380), (NARROW[0], 300 * panels)
+        wanted.append(("training", figures.training_figure, wide, tall))
+    if any(campaign.evaluations for campaign in data.campaigns):
+        wanted.append(("search", figures.search_figure, HALF, NARROW))
+    if data.latency is not None and data.latency.samples:
+        wanted.append(("latency", figures.latency_figure, HALF, NARROW))
+    plots = {}
+    for name, draw, *sizes in wanted:
+        drawn = {}
+        for width, size in zip(("wide", "narrow"), sizes, strict=True):
+            figure = draw(data, size=size)
+            titles = [part.get_label() for part in (figure, *figure.subfigs)]
+            spoken = "; ".join(str(title) for title in titles if title)
+            drawn[width] = Markup(to_svg(figure, f"{name}-{width}", spoken))
+        plots[name] = drawn
+    return plots
+
+
+def _columns(data: ReportData) -> list[Column]:
+    """Returns the numeric columns of the table that have at least one number."""
+    name, unit = data.loss_name.lower(), data.loss_unit
+    wanted = (
+        ("test_loss", f"Test {name}", unit, words.column),
+        ("loss", f"Search {name}", unit, words.column),
+        ("latency_ms", "Latency", "ms", words.column),
+        ("params", "Parameters", "", _counts),
+        ("macs", "MACs", "", _counts),
+        ("memory_mb", "Memory", "MB", words.column),
+    )
+    columns = []
+    for key, title, measure, write in wanted:
+        values = [member.metrics.get(key) for member in data.front]
+        if any(value is not None for value in values):
+            # Latency alone has two numbers: the search saw one, the front shows both.
+            said = [m.predicted.get(key) for m in data.front if key == "latency_ms"]
+            notes = [f"({text})" for text in words.column(said, like=values)]
+            cells = zip(write(values), notes or [""] * len(values), values, strict=True)
+            column = tuple(
+                Cell(text=text, note=note, sort=_sortable(value))
+                for text, note, value in cells
+            )
+            columns.append(Column(name=title, unit=measure, cells=column))
+    return columns
+
+
+def _counts(values: Sequence[Number | None]) -> list[str]:
+    return [words.MISSING if v is None else words.count(v) for v in values]
+
+
+def _sortable(value: Number | None) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.9g}"
+
+
+def _parts(arch: Mapping[str, object], data: ReportData) -> list[Part]:
+    """Describes an architecture by words, and by bars where layers decide alone."""
+    axes = {axis.name: axis for axis in data.axes}
+    layers = arch.get("layers")
+    running = list(layers) if isinstance(layers, (list, tuple)) else []
+    parts = []
+    for name, text in words.architecture(arch):
+        value = arch[name]
+        bars: tuple[float | None, ...] = ()
+        if name in axes and name != "layers" and isinstance(value, (list, tuple)):
+            where = running if len(running) == len(value) else range(len(value))
+            stored = max([_stored_layers(data), *(int(i) + 1 for i in where)])
+            heights = dict(zip(where, _heights(axes[name], value), strict=True))
+            bars = tuple(heights.get(layer) for layer in range(stored))
+        parts.append(Part(name=name, text=words.tied(text), bars=bars))
+    return parts
+
+
+def _stored_layers(data: ReportData) -> int:
+    """Returns how many layers the largest network runs, 0 where nobody knows."""
+    layers = [e.arch.get("layers") for e in data.extremes if e.label == "largest"]
+    return max(
+        (len(ran) for ran in layers if isinstance(ran, (list, tuple))), default=0
+    )
+
+
+def _heights(axis: Axis, values: Sequence[object]) -> list[float]:
+    """Returns the rank of each value among its axis's values, in (0, 1]."""
+    ranks = {
+        value: (rank + 1) / len(axis.values) for rank, value in enumerate(axis.values)
+    }
+    return [ranks.get(value, 1.0) for value in values]
+
+
+def _shared(values: Sequence[object]) -> object:
+    """Returns the one value that all share, or None."""
+    return values[0] if values and all(value == values[0] for value in values) else None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        draft.write_bytes(content)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,210 @@
+"""The run directory: everything a run writes, complete or not there at all."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from nas.config import Encoded, decode_experiment, differences, encode
+from nas.errors import RunError, UsageError
+from nas.experiment import Experiment
+
+Json = dict[str, object]
+
+LOCK_SECONDS = 20.0
+"""How long to wait for the last process of a killed run to be gone."""
+
+
+class RunDirectory:
+    """Paths and small files of one run.
+
+    Attributes:
+        path: The directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.config = self.path / "config.json"
+        self.provenance = self.path / "provenance.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.supernet = self.path / "supernet.safetensors"
+        self.device = self.path / "device.json"
+        self.archive = self.path / "archive.jsonl"
+        self.campaigns = self.path / "campaigns.json"
+        self.front = self.path / "front.json"
+        self.landmarks = self.path / "landmarks.json"
+        self.subnets = self.path / "subnets"
+        self.report = self.path / "report.html"
+        self.stages = self.path / "stages.json"
+        self.tune = self.path / "tune"
+        self.lock_file = self.path / ".lock"
+
+    def check(self, experiment: Experiment) -> None:
+        """Makes sure that the directory is free, or of this experiment.
+
+        Raises:
+            UsageError: If it holds a run of another configuration, or other files.
+        """
+        if self.config.exists():
+            if changed := self._changed(experiment):
+                raise UsageError(
+                    f"{self.path} holds a run of another configuration:\n  "
+                    + "\n  ".join(changed)
+                    + "\nGo back to the old values to resume it, or give another --out."
+                )
+            return
+        if self.path.exists() and any(
+            entry.name != self.lock_file.name for entry in self.path.iterdir()
+        ):
+            raise UsageError(
+                f"{self.path} holds files but no run (config.json is missing); "
+                "give an empty or new --out"
+            )
+
+    def _changed(self, experiment: Experiment) -> list[str]:
+        """Returns the fields that differ and matter to what was already done.
+
+        Until something has been searched, the search is open to change: a limit that
+        turned out infeasible can be raised without training again. The windows that
+        subnets are evaluated on were used to validate the training.
+        """
+        changed = differences(self.read_config(), encode(experiment))
+        if self.archive.exists():
+            return changed
+        return [
+            line
+            for line in changed
+            if not line.startswith("search.") or line.startswith("search.windows")
+        ]
+
+    def claim(self, experiment: Experiment) -> None:
+        """Makes the directory that of an experiment; see :meth:`check`."""
+        self.check(experiment)
+        encoded = encode(experiment)
+        if not self.config.exists() or self.read_config() != encoded:
+            write_json(self.config, encoded)
+
+    def read_config(self) -> Encoded:
+        """Returns the stored configuration."""
+        return _parse(self.config)
+
+    def experiment(self) -> Experiment:
+        """Returns the experiment of this run, or raises `UsageError`."""
+        if not self.config.exists():
+            raise UsageError(f"{self.path} is not a run directory: no config.json")
+        return decode_experiment(self.read_config())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[int]:
+        """Holds the directory against other processes; gives the lock's descriptor.
+
+        A child process that inherits the descriptor keeps the lock while it lives, so
+        no new run starts beside what is left of a killed one.
+
+        Raises:
+            RunError: If another process holds it for longer than `LOCK_SECONDS`.
+            UsageError: If there can be no such directory.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = self.lock_file.open("a")
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise UsageError(
+                f"{self.path} cannot be a run directory ({error}); give another --out"
+            ) from error
+        with file:
+            deadline = time.monotonic() + LOCK_SECONDS
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise RunError(
+                            f"another process is working in {self.path}; wait for it "
+                            "or stop it, then run the same command again"
+                        ) from None
+                time.sleep(0.1)
+            yield file.fileno()
+
+    def finished(self) -> dict[str, float]:
+        """Returns the finished stages and the seconds each took."""
+        if not self.stages.exists():
+            return {}
+        stored = _parse(self.stages)
+        if not isinstance(stored, dict):
+            raise RunError(f"{self.stages} is damaged; remove it to run again")
+        return {name: float(str(seconds)) for name, seconds in stored.items()}
+
+    def finish(self, stage: str, seconds: float) -> None:
+        """Records that a stage is complete."""
+        write_json(self.stages, {**self.finished(), stage: round(seconds, 3)})
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes a JSON file whole: after a crash it is the old or the new one."""
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole and durably, through a temporary file beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_json(path: Path) -> Json:
+    """Returns a stored JSON object, or raises `RunError` naming the file."""
+    value = _parse(path)
+    if not isinstance(value, dict):
+        raise RunError(f"{path} should hold a JSON object")
+    return dict(value)
+
+
+def _parse(path: Path) -> Encoded:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing") from None
+    # Not only of JSON: bytes that are no text at all are a ValueError too.
+    except ValueError as error:
+        raise RunError(
+            f"{path} is damaged ({error}); remove it and run the same command again"
+        ) from error
+
+
+def append_json_line(path: Path, value: Json) -> None:
+    """Appends one JSON line."""
+    with path.open("a") as file:
+        file.write(json.dumps(value) + "\n")
+
+
+def read_json_lines(path: Path) -> list[Json]:
+    """Returns the complete lines of a JSON-lines file; a torn last one is left out.
+
+    Raises:
+        RunError: If a line is damaged, naming it.
+    """
+    if not path.exists():
+        return []
+    values = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            raise RunError(f"{path}, line {number} is damaged ({error})") from error
+    return values
+
+
+def short_path(path: Path) -> Path:
+    """Returns the path relative to the working directory where it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,61 @@
+"""`nas show`: what a run would be, before anything is spent on it."""
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from nas.experiment import Experiment
+from nas.metrics import LANDMARKS, CheapMetrics
+
+
+def show(experiment: Experiment, console: Console) -> None:
+    """Prints the space, its landmarks and what training and search would do."""
+    space = experiment.model.space()
+    axes = Table(title=f"Space: {space.size} subnets", title_justify="left")
+    for heading in ("axis", "values", "decided"):
+        axes.add_column(heading)
+    if space.depth is not None:
+        values = ", ".join(str(value) for value in space.depth.values)
+        axes.add_row("depth", values, f"once ({space.depth.rule})")
+    for choice in space.choices:
+        values = ", ".join(str(value) for value in choice.values)
+        axes.add_row(
+            choice.name,
+            values,
+            f"{space.layers} times, per layer" if choice.per_layer else "once",
+        )
+    console.print(axes)
+    console.print(_landmarks(experiment))
+    train, search = experiment.train, experiment.search
+    console.print(
+        f"train: {train.steps} steps of {train.policy.subnets} subnets on "
+        f"{train.batch} x {experiment.data.tokens} tokens\n"
+        f"search: {search.evaluations} subnets by {type(search.algorithm).__name__}"
+        + (", and as many by random search" if search.baseline else "")
+        + f"\nobjectives: {', '.join(search.objectives)}"
+        f"\nconstraints: {', '.join(search.constraints) or 'none'}",
+        highlight=False,
+    )
+
+
+def _landmarks(experiment: Experiment) -> Table:
+    space = experiment.model.space()
+    inputs = f"{experiment.latency.batch} x {experiment.data.tokens} tokens"
+    table = Table(title=f"Subnets, on an input of {inputs}", title_justify="left")
+    table.add_column("subnet")
+    for heading in ("parameters", "MACs", "memory (MB)"):
+        table.add_column(heading, justify="right")
+    table.add_column("architecture", overflow="fold")
+    genotypes = np.stack([getattr(space, label) for label in LANDMARKS])
+    costs = CheapMetrics.of(experiment, None)(genotypes)
+    for row, label in enumerate(LANDMARKS):
+        architecture = space.decode(genotypes[row]).to_json()
+        described = ", ".join(f"{name} {value}" for name, value in architecture.items())
+        table.add_row(
+            label,
+            f"{costs['params'][row]:,.0f}",
+            f"{costs['macs'][row]:,.0f}",
+            f"{costs['memory_mb'][row]:.2f}",
+            described,
+        )
+    return table

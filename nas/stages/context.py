@@ -1,0 +1,53 @@
+"""What every stage is given."""
+
+import dataclasses
+from pathlib import Path
+
+from rich.console import Console
+
+from nas.experiment import Experiment
+from nas.profile import LatencyProfile
+from nas.rundir import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Context:
+    """One run as a stage sees it.
+
+    Attributes:
+        experiment: What the run does.
+        run: Where it writes.
+        console: Where it speaks to a person.
+        command: The line that started it, for the record.
+        latency_profile: A device profile to use instead of measuring.
+        ray_address: A Ray cluster to search on; ``None`` starts one here.
+        lock: Descriptor of the run directory's lock, for child processes.
+    """
+
+    experiment: Experiment
+    run: RunDirectory
+    console: Console
+    command: str
+    latency_profile: Path | None = None
+    ray_address: str | None = None
+    lock: int
+
+    def given_profile(self) -> LatencyProfile | None:
+        """Returns the profile that is used instead of measuring, if one is.
+
+        Raises:
+            UsageError: If it is damaged, or of another space or input.
+        """
+        if self.latency_profile is None:
+            return None
+        profile = LatencyProfile.load(self.latency_profile)
+        profile.require(
+            fingerprint=self.experiment.model.space().fingerprint,
+            batch=self.experiment.latency.batch,
+            tokens=self.experiment.data.tokens,
+        )
+        return dataclasses.replace(profile, given=True)
+
+    def warn(self, message: str) -> None:
+        """Tells the person about something that was survived."""
+        self.console.print(f"warning: {message}", style="yellow", highlight=False)

@@ -1,0 +1,219 @@
+"""Stage 6: gather what the run directory holds into the report."""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+
+import numpy as np
+
+from nas import report as page
+from nas.experiment import Experiment
+from nas.front import Member, load_front, load_landmarks
+from nas.metrics import LOSS_UNIT, make_problem
+from nas.profile import LatencyProfile
+from nas.rundir import RunDirectory, read_json, read_json_lines, short_path
+from nas.stages.context import Context
+from search.archive import Archive
+from search.problem import Problem
+from search.space import Architecture, Space
+
+LOADER = """\
+import jax
+import numpy as np
+from safetensors.numpy import load_file
+
+folder = "{folder}"
+weights = load_file(f"{{folder}}/model.safetensors")
+with open(f"{{folder}}/model.stablehlo", "rb") as file:
+    network = jax.export.deserialize(bytearray(file.read()))
+tokens = np.frombuffer(b"import os\\nimport ", np.uint8).astype(np.int32)[None]
+logits = network.call(weights, tokens)  # (batch, tokens, 256)"""
+"""Ten lines that run an exported subnet with nothing of this project."""
+
+
+def report(context: Context) -> None:
+    """Writes ``report.html`` and ``front.png``."""
+    page.write_report(gather(context), context.run.path)
+    context.console.print(f"report: {context.run.report}", highlight=False)
+
+
+def gather(context: Context) -> page.ReportData:
+    """Returns everything the report shows."""
+    experiment, run = context.experiment, context.run
+    profile = LatencyProfile.load(run.device)
+    problem = make_problem(experiment, profile)
+    front = load_front(run.front)
+    lines = read_json_lines(run.metrics)
+    seconds = run.finished()
+    bounds = {b.metric: b.limit for b in problem.bounds if not b.at_least}
+    return page.ReportData(
+        title=run.path.name,
+        command=context.command,
+        created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        facts=_facts(run, seconds),
+        space_size=str(problem.space.size),
+        axes=_axes(problem.space),
+        extremes=_extremes(run),
+        constraints=_constraints(experiment, problem),
+        latency_bound_ms=bounds.get("latency_ms"),
+        loss_unit=LOSS_UNIT,
+        training=_curves(lines, "training"),
+        validation=_curves(lines, "validation"),
+        campaigns=_campaigns(run),
+        archive=_archive(run),
+        front=tuple(_member(run, member) for member in front),
+        latency=_latency(experiment, profile),
+        stages=tuple(seconds.items()),
+        load_snippet=LOADER.format(folder=short_path(run.subnets / front[0].id)),
+    )
+
+
+def _constraints(experiment: Experiment, problem: Problem) -> tuple[str, ...]:
+    """Returns the absolute bounds in words, with the share that was asked for."""
+    asked = {(b.metric, b.at_least): b for b in experiment.search.bounds}
+    words = []
+    for bound in problem.bounds:
+        sign = ">=" if bound.at_least else "<="
+        share = asked[bound.metric, bound.at_least]
+        note = f" ({share.limit:g}% of the largest)" if share.percent else ""
+        words.append(f"{bound.metric} {sign} {bound.limit:.4g}{note}")
+    return tuple(words)
+
+
+def _facts(run: RunDirectory, seconds: Mapping[str, float]) -> dict[str, str]:
+    stored = read_json(run.provenance)
+    packages = stored["packages"]
+    versions = packages.items() if isinstance(packages, dict) else ()
+    facts = {
+        "Processor": str(stored["processor"]),
+        "Devices": f"{stored['backend']}: {stored['devices']}",
+        "Seed": str(stored["seed"]),
+        "Data": f"Python {stored['python']} standard library, {stored['data']}",
+        "Git revision": str(stored["git"]) or "not in a checkout",
+        "Duration": f"{sum(seconds.values()):.0f} s",
+    }
+    return facts | {name: str(version) for name, version in versions}
+
+
+def _axes(space: Space) -> tuple[page.Axis, ...]:
+    axes = [
+        page.Axis(
+            name=choice.name,
+            values=choice.values,
+            scope="per layer" if choice.per_layer else "global",
+        )
+        for choice in space.choices
+    ]
+    if space.depth is not None:
+        depth = page.Axis(
+            name="depth", values=space.depth.values, scope=space.depth.rule
+        )
+        axes.insert(0, depth)
+    return tuple(axes)
+
+
+def _extremes(run: RunDirectory) -> tuple[page.Extreme, ...]:
+    return tuple(
+        page.Extreme(
+            label=landmark.label,
+            arch=landmark.arch.to_json(),
+            params=round(landmark.metrics["params"]),
+            macs=round(landmark.metrics["macs"]),
+            memory_mb=landmark.metrics["memory_mb"],
+            id=landmark.arch.id,
+            known=page.Landmark(
+                landmark.metrics["latency_ms"],
+                landmark.metrics["loss"],
+                landmark.measured,
+            ),
+        )
+        for landmark in load_landmarks(run.landmarks)
+    )
+
+
+def _curves(lines: list[dict[str, object]], kind: str) -> tuple[page.Curve, ...]:
+    steps: dict[str, list[int]] = {}
+    values: dict[str, list[float]] = {}
+    for line in lines:
+        losses = line.get(kind)
+        if isinstance(losses, dict):
+            for label, value in losses.items():
+                steps.setdefault(label, []).append(int(str(line["step"])))
+                values.setdefault(label, []).append(float(value))
+    return tuple(
+        page.Curve(label=label, steps=tuple(steps[label]), values=tuple(values[label]))
+        for label in steps
+    )
+
+
+def _campaigns(run: RunDirectory) -> tuple[page.Campaign, ...]:
+    campaigns = []
+    for name, history in read_json(run.campaigns).items():
+        if isinstance(history, dict):
+            campaigns.append(
+                page.Campaign(
+                    name=name,
+                    algorithm=name,
+                    evaluations=tuple(history["evaluations"]),
+                    hypervolume=tuple(history["hypervolume"]),
+                )
+            )
+    return tuple(campaigns)
+
+
+def _archive(run: RunDirectory) -> tuple[page.Evaluated, ...]:
+    return tuple(
+        page.Evaluated(
+            latency_ms=record.metrics["latency_ms"],
+            loss=record.metrics["loss"],
+            campaign=record.campaign,
+            id=Architecture.from_json(record.arch).id,
+        )
+        for record in Archive(run.archive).records
+    )
+
+
+def _member(run: RunDirectory, member: Member) -> page.Member:
+    folder = run.subnets / member.id
+    checks = read_json(folder / "verification.json")["files"]
+    worst = max(
+        float(check["largest_difference"])
+        for check in (checks.values() if isinstance(checks, dict) else ())
+    )
+    return page.Member(
+        id=member.id,
+        arch=member.arch.to_json(),
+        metrics=member.metrics,
+        predicted=member.predicted,
+        why=member.why,
+        path=str(folder.relative_to(run.path)),
+        files=tuple(sorted(entry.name for entry in folder.iterdir())),
+        verification=f"logits within {worst:.1e} of the supernet's",
+    )
+
+
+def _latency(experiment: Experiment, profile: LatencyProfile) -> page.LatencyFit:
+    genotypes = np.asarray([m.genotype for m in profile.measurements], np.int32)
+    terms = experiment.model.latency_terms(genotypes)
+    space = experiment.model.space()
+    predicted = profile.model.predict(terms)
+    samples = tuple(
+        page.LatencySample(
+            id=space.decode(genotype).id,
+            measured_ms=measurement.latency_ms,
+            predicted_ms=float(value),
+            held_out=measurement.role == "held_out",
+        )
+        for genotype, measurement, value in zip(
+            genotypes, profile.measurements, predicted, strict=True
+        )
+        # The front is in its own table; the stated error is of the held-out subnets.
+        if measurement.role != "front"
+    )
+    return page.LatencyFit(
+        device=profile.device,
+        inputs=f"{profile.batch} x {profile.tokens} tokens, float32",
+        samples=samples,
+        **dataclasses.asdict(profile.error),
+        source="given to the run" if profile.given else "measured here",
+    )

@@ -1,0 +1,340 @@
+"""One search from its first generation to its front, resumable at any moment.
+
+There is no checkpoint of the algorithm. It is deterministic, so a campaign is resumed
+by running it again: what the archive holds is answered from there, and only the rest
+is evaluated.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from search.algorithm import Algorithm, Objectives, Violations, first_seen
+from search.archive import Record
+from search.pareto import hypervolume, non_dominated
+from search.problem import Metrics, Problem
+from search.space import Genotypes
+
+Evaluate = Callable[[Genotypes], Iterable[tuple[int, Metrics]]]
+"""Computes the expensive metrics of a batch.
+
+Yields ``(start, metrics)`` for consecutive parts of it, in order: ``metrics`` belong to
+the rows from ``start`` on. A part is archived before the next one is asked for.
+"""
+
+MAX_IDLE = 5
+"""Generations without a new genotype before the space is taken to be exhausted."""
+
+REFERENCE_MARGIN = 0.1
+"""How far behind the worst of the first generation the hypervolume reference lies."""
+
+
+@runtime_checkable
+class ArchiveLike(Protocol):
+    """What a campaign needs of an archive, which may live in another process."""
+
+    def lookup_many(self, genotypes: Genotypes) -> list[Record | None]:
+        """Returns the record of each canonical genotype, if there is one."""
+        ...
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Keeps records; one that is shared may prefer those it already has."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """A campaign after a generation.
+
+    Attributes:
+        campaign: Its name.
+        generation: Generations done.
+        evaluations: Distinct genotypes evaluated or answered from the archive.
+        budget: How many there may be.
+        best: The smallest feasible value of each objective; empty before there is one.
+        hypervolume: Of the feasible front, below the reference.
+    """
+
+    campaign: str
+    generation: int
+    evaluations: int
+    budget: int
+    best: dict[str, float]
+    hypervolume: float
+
+
+@dataclasses.dataclass(frozen=True)
+class CampaignResult:
+    """What a campaign found.
+
+    Attributes:
+        name: Its name.
+        evaluations: Distinct genotypes; fewer than the budget if no more were found.
+        front: Feasible records that no other dominates, by the first objective; empty
+            if bounds on evaluated metrics excluded them all.
+        history: Progress after each generation.
+    """
+
+    name: str
+    evaluations: int
+    front: tuple[Record, ...]
+    history: tuple[Progress, ...]
+
+
+def run_campaign(
+    problem: Problem,
+    algorithm: Algorithm,
+    evaluate: Evaluate,
+    archive: ArchiveLike,
+    *,
+    name: str,
+    seed: int,
+    budget: int,
+    reference: Float[np.ndarray, " objectives"] | None = None,
+    on_generation: Callable[[Progress], None] | None = None,
+) -> CampaignResult:
+    """Searches until the budget is spent or nothing new is found.
+
+    Args:
+        problem: What is searched.
+        algorithm: How.
+        evaluate: Computes the metrics that are not cheap.
+        archive: Answers what was evaluated before, and keeps what is new.
+        name: Of the campaign, written into its records.
+        seed: Of the algorithm.
+        budget: Distinct genotypes to evaluate, at least 1.
+        reference: Of the hypervolume; see :func:`generations`.
+        on_generation: Called after each generation.
+
+    Raises:
+        InfeasibleError: If nothing satisfies the bounds on cheap metrics.
+        ValueError: If the budget is not positive, or a bound or objective is on a
+            metric that is not computed.
+    """
+    steps = generations(
+        problem,
+        algorithm,
+        evaluate,
+        archive,
+        name=name,
+        seed=seed,
+        budget=budget,
+        reference=reference,
+    )
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            return end.value
+        if on_generation is not None:
+            on_generation(progress)
+
+
+def generations(
+    problem: Problem,
+    algorithm: Algorithm,
+    evaluate: Evaluate,
+    archive: ArchiveLike,
+    *,
+    name: str,
+    seed: int,
+    budget: int,
+    reference: Float[np.ndarray, " objectives"] | None = None,
+) -> Generator[Progress, None, CampaignResult]:
+    """Searches a generation at a time, yielding after each and returning the result.
+
+    Genotypes that violate the bounds on cheap metrics are told as infeasible and never
+    evaluated. The same arguments give the same result, however often the campaign was
+    interrupted.
+
+    Args:
+        problem: What is searched.
+        algorithm: How.
+        evaluate: Computes the metrics that are not cheap.
+        archive: Answers what was evaluated before, and keeps what is new.
+        name: Of the campaign, written into its records.
+        seed: Of the algorithm.
+        budget: Distinct genotypes to evaluate, at least 1.
+        reference: Of the hypervolume; by default a tenth of the spread behind the
+            worst objectives of the first generation with a feasible member. Give one
+            to compare campaigns.
+
+    Raises:
+        InfeasibleError: If nothing satisfies the bounds on cheap metrics.
+        ValueError: If the budget is not positive, or a bound or objective is on a
+            metric that is not computed.
+    """
+    if budget < 1:
+        raise ValueError(f"budget must be at least 1, got {budget}")
+    ledger = _Ledger(problem, name, budget, reference)
+    state = algorithm.init(problem, seed)
+    idle = 0
+    while len(ledger.told) < budget and idle < MAX_IDLE:
+        asked = ledger.affordable(algorithm.ask(problem, state))
+        allowed = asked[problem.feasible(asked)]
+        indices = ledger.indices(allowed)
+        records = _answer(problem, evaluate, archive, allowed, name, indices)
+        objectives, violations = _outcome(problem, asked, records)
+        state = algorithm.tell(problem, state, asked, objectives, violations)
+        before = len(ledger.told)
+        ledger.note(records, objectives[violations <= 0])
+        idle = 0 if len(ledger.told) > before else idle + 1
+        yield ledger.history[-1]
+    return CampaignResult(name, len(ledger.told), ledger.front, tuple(ledger.history))
+
+
+Key = tuple[int, ...]
+
+
+@dataclasses.dataclass
+class _Ledger:
+    """What a campaign has been told so far; rebuilt by a replay."""
+
+    problem: Problem
+    name: str
+    budget: int
+    reference: Float[np.ndarray, " objectives"] | None
+    told: dict[Key, Record] = dataclasses.field(default_factory=dict)
+    front: tuple[Record, ...] = ()
+    history: list[Progress] = dataclasses.field(default_factory=list)
+
+    def _new(self, genotypes: Genotypes) -> Bool[np.ndarray, " population"]:
+        return np.asarray([tuple(g.tolist()) not in self.told for g in genotypes], bool)
+
+    def affordable(self, asked: Genotypes) -> Int[np.ndarray, "affordable genes"]:
+        """Returns the first of the asked genotypes, as far as the budget goes."""
+        if not self.problem.space.valid(asked).all():
+            raise ValueError("the algorithm asked for genotypes outside the space")
+        asked = self.problem.space.canonical(asked)
+        asked = asked[first_seen(asked)]
+        costs = self._new(asked) & self.problem.feasible(asked)
+        return asked[np.cumsum(costs) <= self.budget - len(self.told)]
+
+    def indices(self, genotypes: Genotypes) -> Int[np.ndarray, " population"]:
+        """Returns the position in this campaign that each new genotype will have."""
+        return len(self.told) + np.cumsum(self._new(genotypes)) - 1
+
+    def note(
+        self,
+        records: Sequence[Record],
+        feasible: Float[np.ndarray, "feasible objectives"],
+    ) -> None:
+        """Adds a generation: its records, and the objectives of the feasible ones."""
+        self.told.update((record.genotype, record) for record in records)
+        if self.reference is None and len(feasible):
+            worst = feasible.max(0)
+            spread = worst - feasible.min(0)
+            spread = np.where(spread > 0, spread, np.maximum(np.abs(worst), 1.0))
+            self.reference = worst + REFERENCE_MARGIN * spread
+        self.front = _front(self.problem, (*self.front, *records))
+        volume = 0.0
+        best: dict[str, float] = {}
+        if self.front and self.reference is not None:
+            objectives = self.problem.objectives_of(_metrics(self.front))
+            volume = hypervolume(objectives, self.reference)
+            smallest = objectives.min(0).tolist()
+            best = dict(zip(self.problem.objectives, smallest, strict=True))
+        progress = Progress(
+            self.name, len(self.history) + 1, len(self.told), self.budget, best, volume
+        )
+        self.history.append(progress)
+
+
+def _answer(
+    problem: Problem,
+    evaluate: Evaluate,
+    archive: ArchiveLike,
+    genotypes: Genotypes,
+    name: str,
+    indices: Int[np.ndarray, " population"],
+) -> list[Record]:
+    """Returns the record of each genotype, evaluating those that have none."""
+    held = archive.lookup_many(genotypes)
+    missing = np.flatnonzero([record is None for record in held])
+    if len(missing):
+        rows = genotypes[missing]
+        # Of the whole batch, so that rounding does not depend on what is missing.
+        cheap = problem.cheap(genotypes)
+        cheap = {name: values[missing] for name, values in cheap.items()}
+        for start, count, evaluated in _parts(evaluate, rows):
+            stop = start + count
+            metrics = {n: values[start:stop] for n, values in cheap.items()} | evaluated
+            problem.check(metrics)
+            records = [
+                Record(
+                    genotype=tuple(rows[row].tolist()),
+                    arch=problem.space.decode(rows[row]).to_json(),
+                    metrics={n: float(v[row - start]) for n, v in metrics.items()},
+                    campaign=name,
+                    index=int(indices[missing[row]]),
+                    seconds=time.time(),
+                )
+                for row in range(start, stop)
+            ]
+            archive.append(records)
+        # Read back, since a shared archive may hold what another campaign measured.
+        held = archive.lookup_many(genotypes)
+    found = [record for record in held if record is not None]
+    if len(found) < len(genotypes):
+        raise RuntimeError("the archive lost records that were appended to it")
+    return found
+
+
+def _parts(
+    evaluate: Evaluate, genotypes: Genotypes
+) -> Iterator[tuple[int, int, Metrics]]:
+    """Yields start, length and metrics of each part, which must cover all in order."""
+    total = len(genotypes)
+    done = 0
+    for start, metrics in evaluate(genotypes):
+        lengths = {name: len(values) for name, values in metrics.items()}
+        count = max(lengths.values(), default=0)
+        fits = start == done and 0 < count <= total - done
+        if not fits or len(set(lengths.values())) > 1:
+            raise ValueError(
+                f"evaluate gave values from row {start} on ({lengths}), where rows "
+                f"{done} to {total} were still open; give all metrics of a few rows "
+                "at a time, in order"
+            )
+        yield start, count, metrics
+        done += count
+    if done < total:
+        raise ValueError(f"evaluate gave metrics for {done} of {total} rows")
+
+
+def _outcome(
+    problem: Problem, asked: Genotypes, records: Sequence[Record]
+) -> tuple[Objectives, Violations]:
+    """Returns what to tell: records are those of the cheaply feasible genotypes."""
+    violations = problem.cheap_violations(asked)
+    objectives = np.full((len(asked), len(problem.objectives)), np.inf)
+    if records:
+        metrics = _metrics(records)
+        problem.check(metrics)
+        allowed = violations <= 0
+        violations[allowed] = problem.violations(metrics)
+        objectives[allowed] = problem.objectives_of(metrics)
+        objectives[violations > 0] = np.inf
+    return objectives, violations
+
+
+def _front(problem: Problem, records: Sequence[Record]) -> tuple[Record, ...]:
+    """Returns the feasible records that no other dominates, by objectives."""
+    distinct = list({record.genotype: record for record in records}.values())
+    if not distinct:
+        return ()
+    metrics = _metrics(distinct)
+    objectives = problem.objectives_of(metrics)
+    rows = np.flatnonzero(problem.violations(metrics) <= 0)
+    rows = rows[non_dominated(objectives[rows])]
+    return tuple(distinct[row] for row in rows[np.lexsort(objectives[rows].T[::-1])])
+
+
+def _metrics(records: Sequence[Record]) -> Metrics:
+    """Returns the metrics that all records have, as columns."""
+    names = [n for n in records[0].metrics if all(n in r.metrics for r in records)]
+    return {n: np.asarray([r.metrics[n] for r in records], float) for n in names}

@@ -1,0 +1,198 @@
+"""Ray Tune drives search campaigns: one trial is one whole campaign.
+
+A trial for each subnet would spend its time starting and stopping: Tune runs tens of
+trials a second and drops idle workers between generations. So a trial is a campaign
+(algorithm x seed), a Tune iteration is one of its generations, and inside it batches of
+genotypes go to long-lived evaluator actors that keep the weights and the compiled
+program. Trials reuse their process, so the next campaign finds its evaluators warm.
+
+What was evaluated is kept by one archive actor beside the driver, line by line on disk.
+A trial that restarts, on another node or after the driver died, replays from it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from jaxtyping import Float
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from typing_extensions import override
+
+from search.algorithm import Algorithm
+from search.campaign import Progress, generations
+from search.problem import Problem
+from search.workers import (
+    MAX_RESTARTS,
+    ArchiveKeeper,
+    EvaluatorPool,
+    MakeEvaluate,
+    RemoteArchive,
+    Weights,
+    Workers,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """What one trial does: an algorithm, its seed and how many subnets it may see."""
+
+    name: str
+    algorithm: Algorithm
+    seed: int
+    budget: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What every trial is given beside its campaign."""
+
+    problem: Problem
+    reference: Float[np.ndarray, " objectives"]
+    make_evaluate: MakeEvaluate
+    weights: "ray.ObjectRef[Weights]"
+    archive: Any
+    workers: Workers
+
+
+class _CampaignTrial(tune.Trainable):
+    """A Tune trial that runs campaigns, a generation in each iteration."""
+
+    @override
+    def setup(self, config: dict[str, Any], **parameters: _Job) -> None:
+        self._job = job = parameters["job"]
+        self._pool = EvaluatorPool(job.workers, job.make_evaluate, job.weights)
+        self._generations = self._begin(config)
+
+    @override
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._generations = self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> Generator[Progress, None, object]:
+        campaign: Campaign = config["campaign"]
+        return generations(
+            self._job.problem,
+            campaign.algorithm,
+            self._pool.evaluate,
+            RemoteArchive(self._job.archive),
+            name=campaign.name,
+            seed=campaign.seed,
+            budget=campaign.budget,
+            reference=self._job.reference,
+        )
+
+    @override
+    def step(self) -> dict[str, Any]:
+        progress = next(self._generations, None)
+        if progress is None:
+            return {"done": True}
+        return {"progress": progress, "hypervolume": progress.hypervolume}
+
+    @override
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Saves nothing: the archive is the only state, and replay restores it."""
+
+    @override
+    def load_checkpoint(self, checkpoint: object) -> None:
+        """Loads nothing; see `save_checkpoint`."""
+
+    @override
+    def cleanup(self) -> None:
+        self._pool.close()
+
+
+class _Listener(tune.Callback):
+    """Passes each generation's progress on, in the driver."""
+
+    def __init__(self, on_progress: Callable[[Progress], None]) -> None:
+        self._on_progress = on_progress
+
+    def __getstate__(self) -> dict[str, object]:
+        """Tune pickles callbacks to restore them, which is never done here."""
+        return {}
+
+    @override
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: object,
+    ) -> None:
+        if (progress := result.get("progress")) is not None:
+            self._on_progress(progress)
+
+
+def run_campaigns(
+    problem: Problem,
+    campaigns: Sequence[Campaign],
+    *,
+    reference: Float[np.ndarray, " objectives"],
+    make_evaluate: MakeEvaluate,
+    weights: Weights,
+    workers: Workers,
+    archive: Path,
+    storage: Path,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Runs campaigns on the Ray that this process is connected to.
+
+    Results are in the archive. Campaigns run side by side where the cluster has room.
+
+    Args:
+        problem: What is searched; its bounds are absolute.
+        campaigns: What is run, one trial each.
+        reference: Of the hypervolume, the same for all, so that they can be compared.
+        make_evaluate: Makes an evaluator's function in its own process. It must be
+            importable there.
+        weights: Handed to it through the object store, without a copy on a CPU.
+        workers: The evaluators of each campaign.
+        archive: File of JSON lines on this machine.
+        storage: Folder for Tune's own files; on a cluster every node must see it.
+        on_progress: Told of every generation.
+
+    Raises:
+        RuntimeError: If a campaign failed; what was evaluated is kept.
+    """
+    here = NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    keeper = ray.remote(ArchiveKeeper).options(
+        num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
+    )
+    job = _Job(
+        problem=problem,
+        reference=reference,
+        make_evaluate=make_evaluate,
+        weights=ray.put(dict(weights)),
+        archive=keeper.remote(archive),
+        workers=workers,
+    )
+    bundles = [{"CPU": 1.0}, *(dict(workers.resources) for _ in range(workers.count))]
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(_CampaignTrial, job=job),
+            tune.PlacementGroupFactory(bundles),
+        ),
+        param_space={"campaign": tune.grid_search(list(campaigns))},
+        tune_config=tune.TuneConfig(reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="campaigns",
+            storage_path=str(storage),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            callbacks=[_Listener(on_progress)],
+        ),
+    )
+    results = tuner.fit()
+    if results.errors:
+        raise RuntimeError(
+            f"{results.num_errors} of {len(campaigns)} campaigns failed: "
+            f"{results.errors[0]}"
+        )

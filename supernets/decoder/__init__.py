@@ -1,0 +1,1 @@
+"""A decoder language model: its light spec, supernet, plain subnets and extraction."""

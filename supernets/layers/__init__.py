@@ -1,0 +1,9 @@
+"""Elastic layers: thin owners of full-size weights over the operations of `kernels`."""
+
+from supernets.layers.attention import ElasticAttention as ElasticAttention
+from supernets.layers.embedding import ElasticEmbedding as ElasticEmbedding
+from supernets.layers.feed_forward import ElasticFeedForward as ElasticFeedForward
+from supernets.layers.linear import ElasticLinear as ElasticLinear
+from supernets.layers.normalization import ElasticLayerNorm as ElasticLayerNorm
+from supernets.layers.normalization import ElasticRmsNorm as ElasticRmsNorm
+from supernets.layers.transformer import ElasticBlock as ElasticBlock

@@ -1,0 +1,61 @@
+"""Elastic multi-head and grouped-query self-attention."""
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+from kernels.attention import AttentionWeights, self_attention
+from kernels.extents import gated
+from search.space import Choice
+from supernets.lowering import LayerExtents, extent_of, full_size
+
+
+class ElasticAttention(nnx.Module):
+    """Causal self-attention with rotary positions and an elastic number of heads.
+
+    Args:
+        features: Choice or fixed size of the model width.
+        heads: Choice or fixed number of query heads.
+        head_dim: Size of a head; it must be even and is not elastic.
+        group: Query heads per key-value head; 1 is multi-head attention.
+        output_scale: Standard deviation of the output projection, relative to default.
+        rngs: Source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        features: Choice | int,
+        heads: Choice | int,
+        *,
+        head_dim: int,
+        group: int = 1,
+        output_scale: float = 1.0,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.features = features
+        self.heads = heads
+        width, count = full_size(features), full_size(heads)
+        init = nnx.initializers.normal(stddev=width**-0.5)
+        out = nnx.initializers.normal(stddev=output_scale * (count * head_dim) ** -0.5)
+        kv_shape = (width, count // group, head_dim)
+        self.query = nnx.Param(init(rngs.params(), (width, count, head_dim)))
+        self.key = nnx.Param(init(rngs.params(), kv_shape))
+        self.value = nnx.Param(init(rngs.params(), kv_shape))
+        self.output = nnx.Param(out(rngs.params(), (count, head_dim, width)))
+
+    def __call__(
+        self,
+        x: Float[Array, "rows features"],
+        extents: LayerExtents,
+        *,
+        tokens: int,
+    ) -> Float[Array, "rows features"]:
+        """Attends within sequences of ``tokens`` rows; zero in a skipped layer."""
+        return self_attention(
+            x,
+            AttentionWeights(
+                self.query[...], self.key[...], self.value[...], self.output[...]
+            ),
+            extent_of(self.features, extents),
+            gated(extent_of(self.heads, extents), extents["depth"]),
+            tokens=tokens,
+        )

@@ -1,0 +1,45 @@
+"""Elastic linear layer."""
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+from kernels.linear import add_bias, matmul
+from search.space import Choice
+from supernets.lowering import LayerExtents, extent_of, full_size
+
+
+class ElasticLinear(nnx.Module):
+    """A linear map whose inputs and outputs may each be elastic.
+
+    Args:
+        inputs: Choice or fixed size of the inputs.
+        outputs: Choice or fixed size of the outputs.
+        use_bias: Whether to add a bias.
+        rngs: Source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        inputs: Choice | int,
+        outputs: Choice | int,
+        *,
+        use_bias: bool = True,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        init = nnx.initializers.lecun_normal()
+        shape = (full_size(inputs), full_size(outputs))
+        self.kernel = nnx.Param(init(rngs.params(), shape))
+        zeros = nnx.initializers.zeros_init()
+        self.bias = (
+            nnx.Param(zeros(rngs.params(), shape[1:])) if use_bias else nnx.data(None)
+        )
+
+    def __call__(
+        self, x: Float[Array, "*batch inputs"], extents: LayerExtents
+    ) -> Float[Array, "*batch outputs"]:
+        """Applies the active part; see `kernels.linear.matmul`."""
+        outputs = extent_of(self.outputs, extents)
+        y = matmul(x, self.kernel[...], extent_of(self.inputs, extents), outputs)
+        return y if self.bias is None else add_bias(y, self.bias[...], outputs)

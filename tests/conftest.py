@@ -1,0 +1,23 @@
+"""Strict mode for every test: shapes and types, dtypes, ranks, keys, warnings."""
+
+import os
+
+import hypothesis
+import jax
+import jaxtyping
+
+# Before Ray is imported: under `uv run` it would build an environment for each worker.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
+# Before any of our packages is imported, so that every annotation is checked.
+jaxtyping.install_import_hook(
+    ("kernels", "nas", "search", "supernets"), "beartype.beartype"
+)
+
+hypothesis.settings.register_profile("jax", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("jax")
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+jax.config.update("jax_num_cpu_devices", 4)

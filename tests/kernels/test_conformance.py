@@ -1,0 +1,336 @@
+"""The law of extents, for every operation: a row of `OPERATIONS` admits a new one.
+
+`Fixed`, `Indexed` and one-hot `Mixed` extents give the same values and gradients, and
+what is inactive has no influence and no gradient.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels.attention import AttentionWeights, self_attention
+from kernels.embedding import attend, embed
+from kernels.extents import Extent, Fixed, Indexed, Mixed, restrict
+from kernels.feed_forward import FeedForwardWeights, feed_forward
+from kernels.linear import add_bias, matmul
+from kernels.normalization import layer_norm, rms_norm
+from tests.kernels.comparison import (
+    assert_close,
+    assert_equal,
+    normal,
+    quick_jit,
+    whole,
+)
+
+SIZES = {
+    "features": (3, 4, 6),
+    "units": (0, 2, 3, 5),
+    "heads": (0, 2, 4),
+    "kv_heads": (0, 1, 2),
+}
+"""Elastic dimensions; the index of kv_heads is that of heads."""
+
+TOKENS, ROWS, HEAD_DIM, VOCABULARY = 3, 6, 2, 5
+IDS = jnp.asarray([0, 4, 2, 2, 1, 0])
+
+Shape = tuple[str | int, ...]
+Indices = dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Operation:
+    """An operation: the dimensions of what it takes and gives, and how to run it."""
+
+    name: str
+    output: Shape
+    weights: dict[str, Shape]
+    run: Callable[[dict[str, jax.Array], dict[str, Extent]], jax.Array]
+    activations: dict[str, Shape] = dataclasses.field(default_factory=dict)
+    linear: bool = False
+
+    @property
+    def arrays(self) -> dict[str, Shape]:
+        return self.activations | self.weights
+
+
+def attention(arrays, extents):
+    weights = AttentionWeights(*(arrays[k] for k in ("query", "key", "value", "out")))
+    features, heads = extents["features"], extents["heads"]
+    return self_attention(arrays["x"], weights, features, heads, tokens=TOKENS)
+
+
+def network(arrays, extents):
+    weights = FeedForwardWeights(arrays["up"], arrays["down"], arrays.get("gate"))
+    return feed_forward(arrays["x"], weights, extents["features"], extents["units"])
+
+
+def attention_weights(kv_heads):
+    into, out_of = ("features", kv_heads, HEAD_DIM), ("heads", HEAD_DIM, "features")
+    query = ("features", "heads", HEAD_DIM)
+    return {"query": query, "key": into, "value": into, "out": out_of}
+
+
+FEATURES, UNITS = (ROWS, "features"), ("features", "units")
+PLAIN = {"up": UNITS, "down": ("units", "features")}
+
+OPERATIONS = [
+    Operation(
+        "restrict",
+        ("features", 3),
+        {"w": ("features", 3)},
+        lambda a, e: restrict(a["w"], e["features"], axis=0),
+        linear=True,
+    ),
+    Operation(
+        "matmul",
+        (ROWS, "units"),
+        {"w": UNITS},
+        lambda a, e: matmul(a["x"], a["w"], e["features"], e["units"]),
+        {"x": FEATURES},
+        linear=True,
+    ),
+    Operation(
+        "add_bias",
+        FEATURES,
+        {"b": ("features",)},
+        lambda a, e: add_bias(a["x"], a["b"], e["features"]),
+        {"x": FEATURES},
+        linear=True,
+    ),
+    Operation(
+        "embed",
+        FEATURES,
+        {"table": (VOCABULARY, "features")},
+        lambda a, e: embed(IDS, a["table"], e["features"]),
+        linear=True,
+    ),
+    Operation(
+        "attend",
+        (ROWS, VOCABULARY),
+        {"table": (VOCABULARY, "features")},
+        lambda a, e: attend(a["x"], a["table"], e["features"]),
+        {"x": FEATURES},
+        linear=True,
+    ),
+    Operation(
+        "rms_norm",
+        FEATURES,
+        {"scale": ("features",)},
+        lambda a, e: rms_norm(a["x"], a["scale"], e["features"]),
+        {"x": FEATURES},
+    ),
+    Operation(
+        "layer_norm",
+        FEATURES,
+        {"scale": ("features",), "bias": ("features",)},
+        lambda a, e: layer_norm(a["x"], a["scale"], a["bias"], e["features"]),
+        {"x": FEATURES},
+    ),
+    Operation(
+        "skipped_norm",
+        (ROWS, "units"),
+        {"scale": ("units",), "bias": ("units",)},
+        lambda a, e: (
+            layer_norm(a["x"], a["scale"], a["bias"], e["units"])
+            + rms_norm(a["x"], a["scale"], e["units"])
+        ),
+        {"x": (ROWS, "units")},
+    ),
+    Operation("feed_forward", FEATURES, PLAIN, network, {"x": FEATURES}),
+    Operation(
+        "gated_feed_forward",
+        FEATURES,
+        PLAIN | {"gate": UNITS},
+        network,
+        {"x": FEATURES},
+    ),
+    Operation(
+        "self_attention",
+        FEATURES,
+        attention_weights("heads"),
+        attention,
+        {"x": FEATURES},
+    ),
+    Operation(
+        "grouped_query_attention",
+        FEATURES,
+        attention_weights("kv_heads"),
+        attention,
+        {"x": FEATURES},
+    ),
+]
+
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+each_subnet = given(
+    st.fixed_dictionaries(
+        {n: st.integers(0, len(SIZES[n]) - 1) for n in ("features", "units", "heads")}
+    ),
+    st.integers(0, 99),
+)
+
+
+def full(shape: Shape) -> tuple[int, ...]:
+    return tuple(SIZES[n][-1] if isinstance(n, str) else n for n in shape)
+
+
+def active(shape: Shape, indices: Indices) -> tuple[slice, ...]:
+    """Where the active part of an array lies."""
+    indices = indices | {"kv_heads": indices["heads"]}
+    sizes = [SIZES[n][indices[n]] if isinstance(n, str) else n for n in shape]
+    return tuple(slice(size) for size in sizes)
+
+
+def arrays_of(
+    operation: Operation, indices: Indices, seed: int
+) -> dict[str, np.ndarray]:
+    """Random full arrays; activations are zero where they are inactive."""
+    draw = whole if operation.linear else normal
+    arrays = {
+        name: draw(full(shape), [seed, row])
+        for row, (name, shape) in enumerate(operation.arrays.items())
+    }
+    for name, shape in operation.activations.items():
+        arrays[name] = outside(arrays[name], active(shape, indices), 0.0)
+    return arrays
+
+
+def outside(array, where: tuple[slice, ...], fill) -> np.ndarray:
+    """The array with other values where it is inactive."""
+    filled = np.resize(np.asarray(fill, array.dtype), array.shape)
+    filled[where] = array[where]
+    return filled
+
+
+def indexed(indices: Indices) -> dict[str, Extent]:
+    return {n: Indexed(jnp.asarray(i), SIZES[n]) for n, i in indices.items()}
+
+
+def one_hot(indices: Indices) -> dict[str, Extent]:
+    rows = {n: np.eye(len(SIZES[n]), dtype=np.float32)[i] for n, i in indices.items()}
+    return {n: Mixed(jnp.asarray(row), SIZES[n]) for n, row in rows.items()}
+
+
+@functools.cache
+def traced(operation: Operation):
+    """The compiled operation on traced extents: output, gradients; and its traces."""
+    traces = []
+
+    def total(arrays, cotangent, extents):
+        output = operation.run(arrays, extents)
+        return jnp.sum(output * cotangent), output
+
+    def run(arrays, cotangent, extents):
+        traces.append(extents)
+        gradients, output = jax.grad(total, has_aux=True)(arrays, cotangent, extents)
+        return output, gradients
+
+    return quick_jit(run), quick_jit(jax.vmap(run, (0, None, 0))), traces
+
+
+@functools.cache
+def sliced(operation: Operation, sizes: tuple[tuple[str, int], ...]):
+    """The compiled operation on static extents, from and to full arrays."""
+    indices = dict(sizes)
+    extents = {n: Fixed(SIZES[n][i]) for n, i in indices.items()}
+
+    def total(arrays, cotangent):
+        taken = {n: arrays[n][active(s, indices)] for n, s in shapes.items()}
+        output = operation.run(arrays | taken, extents)
+        where = active(operation.output, indices)
+        padded = jnp.zeros_like(cotangent).at[where].set(output)
+        return jnp.sum(padded * cotangent), padded
+
+    def run(arrays, cotangent):
+        gradients, output = jax.grad(total, has_aux=True)(arrays, cotangent)
+        return output, gradients
+
+    shapes = operation.activations
+    return quick_jit(run)
+
+
+def cotangent_of(operation: Operation, seed: int) -> np.ndarray:
+    draw = whole if operation.linear else normal
+    return draw(full(operation.output), [seed, len(operation.arrays)])
+
+
+@each_operation
+@settings(max_examples=6)
+@each_subnet
+def test_masks_compute_what_slices_do(operation, indices, seed):
+    arrays = arrays_of(operation, indices, seed)
+    cotangent = cotangent_of(operation, seed)
+    masked, _, _ = traced(operation)
+    output, gradients = masked(arrays, cotangent, indexed(indices))
+    expected = sliced(operation, tuple(indices.items()))(arrays, cotangent)
+    compare = assert_equal if operation.linear else assert_close
+    # Only what made an activation can tell that it is inactive: not this gradient.
+    for name, shape in operation.activations.items():
+        where = active(shape, indices)
+        gradients[name] = outside(np.asarray(gradients[name]), where, 0.0)
+    compare((output, gradients), expected)
+    for name, shape in operation.weights.items():
+        gradient = np.asarray(gradients[name])
+        assert_equal(gradient, outside(gradient, active(shape, indices), 0.0))
+
+
+@each_operation
+@settings(max_examples=10)
+@each_subnet
+def test_a_one_hot_mixture_is_the_chosen_subnet(operation, indices, seed):
+    arrays = arrays_of(operation, indices, seed)
+    cotangent = cotangent_of(operation, seed)
+    run, _, _ = traced(operation)
+    expected = run(arrays, cotangent, indexed(indices))
+    compare = assert_equal if operation.linear else assert_close
+    compare(run(arrays, cotangent, one_hot(indices)), expected)
+
+
+@each_operation
+@settings(max_examples=10)
+@each_subnet
+def test_nothing_leaks_from_inactive_weights(operation, indices, seed):
+    arrays = arrays_of(operation, indices, seed)
+    cotangent = cotangent_of(operation, seed)
+    run, _, _ = traced(operation)
+    poisoned = dict(arrays)
+    for name, shape in operation.weights.items():
+        where = active(shape, indices)
+        poisoned[name] = outside(arrays[name], where, [np.nan, np.inf, -np.inf])
+    output, gradients = run(poisoned, cotangent, indexed(indices))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+    assert_equal((output, gradients), run(arrays, cotangent, indexed(indices)))
+
+
+@each_operation
+def test_one_program_serves_all_subnets_and_maps_over_them(operation):
+    rng = np.random.default_rng(0)
+    population = [
+        {
+            name: int(rng.integers(len(SIZES[name])))
+            for name in SIZES
+            if name != "kv_heads"
+        }
+        for _ in range(6)
+    ]
+    cotangent = cotangent_of(operation, 0)
+    batch = [arrays_of(operation, indices, 0) for indices in population]
+    run, mapped, traces = traced(operation)
+    run(batch[0], cotangent, indexed(population[0]))
+    traces.clear()
+    rows = [
+        run(arrays, cotangent, indexed(indices))
+        for arrays, indices in zip(batch, population, strict=True)
+    ]
+    assert not traces
+    stacked = [
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        for trees in (batch, [indexed(i) for i in population], rows)
+    ]
+    assert_close(mapped(stacked[0], cotangent, stacked[1]), stacked[2])

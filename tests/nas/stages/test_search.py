@@ -1,0 +1,53 @@
+"""The search stage: how it starts the process that drives Ray."""
+
+import importlib
+import inspect
+import types
+
+import pytest
+
+from nas.errors import RunError
+from nas.ray_session import LOCAL_DEFAULTS
+
+stage = importlib.import_module("nas.stages.search")
+
+
+def started(monkeypatch, tmp_path, code):
+    """Runs the stage with a process that ends with a code; returns how it was made."""
+    seen = {}
+
+    def popen(command, **options):
+        seen.update(options, command=command)
+        return types.SimpleNamespace(wait=lambda: code)
+
+    problem = types.SimpleNamespace(require_feasible=lambda _: None)
+    monkeypatch.setattr(stage, "make_problem", lambda *_: problem)
+    monkeypatch.setattr(stage.LatencyProfile, "load", lambda _: None)
+    monkeypatch.setattr(stage.subprocess, "Popen", popen)
+    run = types.SimpleNamespace(path=tmp_path, device=tmp_path, tune=tmp_path / "tune")
+    context = types.SimpleNamespace(
+        experiment=types.SimpleNamespace(seed=0), run=run, lock=3, ray_address="auto"
+    )
+    # Past the type checks, which only a whole context would satisfy.
+    inspect.unwrap(stage.search)(context)
+    return seen
+
+
+def test_search_process_has_rays_settings_from_its_birth(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    seen = started(monkeypatch, tmp_path, 0)
+    assert LOCAL_DEFAULTS.items() - seen["env"].items() == {
+        ("RAY_USAGE_STATS_ENABLED", "0")
+    }
+    assert seen["pass_fds"] == (3,)
+    assert seen["command"][1:] == ["-m", "nas.search_driver", str(tmp_path), "auto"]
+
+
+def test_failed_search_process_says_that_nothing_is_lost(monkeypatch, tmp_path):
+    with pytest.raises(RunError, match=r"code 1 .*what was evaluated is kept"):
+        started(monkeypatch, tmp_path, 1)
+
+
+def test_interrupted_search_process_interrupts_the_run(monkeypatch, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        started(monkeypatch, tmp_path, 130)

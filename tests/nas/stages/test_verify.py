@@ -1,0 +1,64 @@
+"""Which subnets are measured before a front is shown."""
+
+import numpy as np
+import pytest
+
+from nas.stages.verify import candidates
+from search.archive import Record
+from search.constraints import Bound, InfeasibleError
+from search.problem import Problem
+from search.space import Choice, Space
+
+SPACE = Space((Choice("width", tuple(range(1, 21))),))
+
+
+def problem_with(*bounds):
+    return Problem(SPACE, ("loss", "latency_ms"), tuple(map(Bound.parse, bounds)), dict)
+
+
+def records_of(points):
+    """A record for each (loss, latency)."""
+    return tuple(
+        Record(
+            genotype=(index,),
+            arch=SPACE.decode(np.asarray([index], np.int32)).to_json(),
+            metrics={"loss": loss, "latency_ms": latency},
+            campaign="test",
+            index=index,
+            seconds=0.0,
+        )
+        for index, (loss, latency) in enumerate(points)
+    )
+
+
+FRONT = [(1.0, 9.0), (2.0, 7.0), (3.0, 5.0), (4.0, 3.0), (5.0, 1.0)]
+BEHIND = [(loss + 0.5, latency + 0.5) for loss, latency in FRONT]
+
+
+def chosen(count, *bounds, points=(*BEHIND, *FRONT)):
+    found = candidates(problem_with(*bounds), records_of(points), count)
+    return [(r.metrics["loss"], r.metrics["latency_ms"]) for r in found]
+
+
+def test_the_front_comes_first_and_then_what_lies_behind_it():
+    assert set(chosen(5)) == set(FRONT)
+    first, behind = chosen(7)[:5], chosen(7)[5:]
+    assert set(first) == set(FRONT)
+    assert set(behind) <= set(BEHIND)
+    assert len(chosen(99)) == 10
+
+
+def test_a_front_with_too_many_is_thinned_from_end_to_end():
+    assert chosen(3) == [FRONT[4], FRONT[2], FRONT[0]]
+
+
+def test_what_violates_a_bound_is_not_measured():
+    assert set(chosen(5, "latency_ms <= 5")) == {*FRONT[2:], *BEHIND[3:]}
+    assert set(chosen(9, "latency_ms <= 5", "loss <= 4")) == set(FRONT[2:4])
+
+
+def test_a_loss_that_nothing_reached_is_infeasible_with_the_nearest():
+    with pytest.raises(InfeasibleError, match=r"'loss <= 0\.5': the nearest") as caught:
+        chosen(5, "loss <= 0.5")
+    assert caught.value.value == 1.0
+    assert caught.value.nearest["width"] == 6

@@ -1,0 +1,333 @@
+"""The command line: exit codes, what it says, and what it does not import."""
+
+import errno
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nas import job
+from nas.cli import COMMANDS, main
+from nas.config import load_recipe
+from nas.errors import RunError, UsageError
+from nas.profile import LatencyProfile
+from nas.rundir import RunDirectory, write_json
+from search.constraints import Bound, InfeasibleError
+from search.latency_model import LatencyModel, PredictionError
+
+RECIPE = """
+import nas
+
+experiment = nas.Experiment(
+    model=nas.Decoder(
+        width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4
+    ),
+    data=nas.StdlibText(tokens=16),
+)
+"""
+
+
+@pytest.fixture(autouse=True)
+def recipe(tmp_path, monkeypatch):
+    """The working directory holds one recipe, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small_recipe.py").write_text(RECIPE)
+    yield "small_recipe.py"
+    sys.modules.pop("small_recipe", None)
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Stages that only note that they ran; what is put under a name is raised there."""
+
+    class Stages(dict):
+        def __init__(self):
+            super().__init__()
+            self.ran = []
+
+    stages = Stages()
+
+    def stage(name):
+        def run(context):
+            stages.ran.append((name, context))
+            if name in stages:
+                raise stages[name]
+
+        return run
+
+    monkeypatch.setattr(job, "_stage", stage)
+    monkeypatch.setattr(job, "print_front", lambda *_: None)
+    return stages
+
+
+def code_of(*arguments):
+    """Returns what the command exits with."""
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return caught.value.code
+
+
+def said(capsys):
+    """Returns what was written, on one line: boxes and tables wrap it."""
+    out, err = capsys.readouterr()
+    return " ".join((out + err).replace("│", " ").split())
+
+
+def test_no_arguments_and_help_say_what_there_is(capsys):
+    assert code_of() == 0
+    assert code_of("--help") == 0
+    told = said(capsys)
+    for command in (*COMMANDS, "show"):
+        assert told.count(f" {command} ") >= 2
+    assert told.count("exit codes: 0 done, 1 failed, 2 wrong usage, 3 no arch") == 2
+
+
+def test_help_of_a_recipe_lists_its_fields(capsys, recipe):
+    assert code_of("run", recipe, "--help") == 0
+    told = said(capsys)
+    for field in ("--train.steps", "--model.width", "--search.constraints", "--out"):
+        assert field in told
+    assert "8 16" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rnu", "x"], "invalid choice: 'rnu'"),
+        (["run"], "the following arguments are required: TARGET"),
+        (["run", "small_recip"], "no recipe 'small_recip': give a file, or a module"),
+        (["run", "experiments.quickstrt"], "did you mean experiments.quickstart?"),
+        (["run", "other.py"], "recipe file other.py does not exist"),
+        (["run", "."], "is not a run directory: no config.json"),
+        (["run", "small_recipe.py", "--train.stepz", "3"], "--train.steps"),
+        (["run", "small_recipe.py", "--train.steps", "many"], "many"),
+        (["run", "small_recipe.py", "--train.steps", "0"], "steps must be at least 1"),
+        (
+            ["run", "small_recipe.py", "--search.constraints", "speed <= 3"],
+            "nothing computes the metric 'speed'",
+        ),
+        (["run", "small_recipe.py", "--model.heads", "2", "1"], "is not sorted"),
+        (["run", "small_recipe.py", "--out", "small_recipe.py"], "another --out"),
+        (["show", "small_recipe.py", "--seed", "-1"], "seed must not be negative"),
+        (["run", "small_recipe.py", "--model.vocabulary", "9"], "too small for bytes"),
+        (["report", "small_recipe.py"], "the stage 'train' has not been run"),
+    ],
+)
+def test_wrong_usage_exits_with_two_and_says_what_is_wrong(
+    capsys, stages, arguments, message
+):
+    assert code_of(*arguments) == 2
+    assert message in said(capsys)
+    assert stages.ran == []
+
+
+def test_a_misspelt_field_is_answered_with_the_right_one(capsys, recipe):
+    assert code_of("run", recipe, "--search.evaluation", "3") == 2
+    assert "--search.evaluations" in said(capsys)
+
+
+def test_bad_values_in_a_recipe_are_told_with_their_line(capsys, tmp_path):
+    (tmp_path / "small_recipe.py").write_text(RECIPE.replace("tokens=16", "tokens=1"))
+    assert code_of("run", "small_recipe.py") == 2
+    told = said(capsys)
+    assert "nas: recipe small_recipe.py, line 8: tokens must be at least 2" in told
+
+
+def test_constraints_that_cannot_be_met_exit_with_three_before_training(
+    capsys, recipe, stages, tmp_path
+):
+    bad = ("--search.constraints", "params <= 100", "latency_ms <= 60%")
+    assert code_of("run", recipe, "--out", "out", *bad) == 3
+    told = said(capsys)
+    space = load_recipe(recipe).model.space()
+    nearest = json.dumps(space.decode(space.smallest).to_json())
+    assert f"no architecture satisfies 'params <= 100': the nearest, {nearest}" in told
+    assert "raise the limit to at least" in told
+    assert stages.ran == []
+    assert not (tmp_path / "out" / "checkpoints").exists()
+    # The limit can be raised where it was too low: nothing was claimed yet.
+    good = ("--search.constraints", "params <= 100%")
+    assert code_of("run", recipe, "--out", "out", *good) == 0
+    assert [name for name, _ in stages.ran] == list(COMMANDS["run"])
+
+
+def test_data_that_is_not_there_is_told_before_anything_is_claimed(
+    capsys, recipe, stages, tmp_path
+):
+    line = ("run", recipe, "--out", "out", "--data.folder")
+    assert code_of(*line, "absent") == 2
+    assert "data folder absent does not exist" in said(capsys)
+    assert stages.ran == []
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def profile_for(experiment, tokens):
+    space = experiment.model.space()
+    terms = experiment.model.latency_terms(space.largest[None]).shape[1]
+    model, error = LatencyModel((1.0,) * terms), PredictionError(1.0, 100.0, 1.0)
+    return LatencyProfile("x", space.fingerprint, 1, tokens, (), model, error)
+
+
+def test_a_profile_of_another_input_is_told_before_training(
+    capsys, recipe, stages, tmp_path
+):
+    write_json(tmp_path / "d.json", profile_for(load_recipe(recipe), 17).to_json())
+    line = ("run", recipe, "--out", "out", "--latency-profile")
+    assert code_of(*line, "d.json") == 2
+    assert "with input 1 x 17, this run has space" in said(capsys)
+    assert code_of(*line, "small_recipe.py") == 2
+    assert "small_recipe.py is not a latency profile" in said(capsys)
+    assert stages.ran == []
+
+
+def test_a_given_profile_lets_latency_be_judged_before_training(
+    capsys, recipe, stages, tmp_path
+):
+    write_json(tmp_path / "d.json", profile_for(load_recipe(recipe), 16).to_json())
+    line = ("run", recipe, "--out", "out", "--latency-profile", "d.json")
+    assert code_of(*line, "--search.constraints", "latency_ms <= 0.5") == 3
+    assert "no architecture satisfies 'latency_ms <= 0.5'" in said(capsys)
+    assert stages.ran == []
+
+
+def test_a_run_of_another_configuration_is_refused_with_the_difference(
+    capsys, recipe, stages
+):
+    assert code_of("train", recipe, "--out", "out") == 0
+    assert code_of("train", recipe, "--out", "out", "--train.steps", "7") == 2
+    told = said(capsys)
+    assert "holds a run of another configuration: train.steps: 300 -> 7" in told
+    assert [name for name, _ in stages.ran] == ["train"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_runs_its_stages_where_it_was_told_to(
+    command, recipe, stages, tmp_path
+):
+    before = job.STAGES[: job.STAGES.index(COMMANDS[command][0])]
+    run = RunDirectory(tmp_path / "runs" / "small_recipe")
+    run.claim(load_recipe(recipe))
+    for stage in before:
+        run.finish(stage, 1.0)
+    assert code_of(command, recipe, "--ray-address", "auto") == 0
+    assert [name for name, _ in stages.ran] == list(COMMANDS[command])
+    for _, context in stages.ran:
+        assert context.run.path == run.path
+        assert context.ray_address == "auto"
+        assert context.command == f"nas {command} {recipe} --ray-address auto"
+    assert set(run.finished()) == {*before, *COMMANDS[command]}
+
+
+def test_a_run_directory_is_a_target_too_and_finished_stages_are_skipped(
+    capsys, recipe, stages
+):
+    assert code_of("train", recipe, "--out", "out", "--seed", "5") == 0
+    assert code_of("run", "out") == 0
+    names = [name for name, _ in stages.ran]
+    assert names == ["train", *COMMANDS["run"][1:]]
+    assert stages.ran[-1][1].experiment.seed == 5
+    assert "train: done before (0 s)" in said(capsys)
+
+
+SPACE = load_recipe("experiments.quickstart").model.space()
+INFEASIBLE = InfeasibleError(
+    Bound("latency_ms", 1.0), SPACE.decode(SPACE.smallest), 2.5
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UsageError("the profile is of another space"), 2, "profile is of another"),
+        (RunError("the loss is not finite"), 1, "nas: the loss is not finite"),
+        (INFEASIBLE, 3, "no architecture satisfies 'latency_ms <= 1'"),
+        (KeyboardInterrupt(), 130, "nas: stopped; run the same command again to go on"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/data/archive.jsonl"),
+            1,
+            "nas: the disk is full (/data/archive.jsonl); nothing finished is lost",
+        ),
+        (
+            OSError(errno.EDQUOT, "Quota exceeded"),
+            1,
+            "the disk is full (while writing)",
+        ),
+        (ValueError("zarr: No space left on device [28]"), 1, "the disk is full"),
+    ],
+)
+def test_foreseen_errors_of_a_stage_end_with_their_code(
+    capsys, recipe, stages, error, code, message
+):
+    stages["calibrate"] = error
+    assert code_of("run", recipe, "--out", "out") == code
+    assert message in said(capsys)
+    # What came before is kept, and the same line goes on there.
+    del stages["calibrate"]
+    assert code_of("run", recipe, "--out", "out") == 0
+    names = [name for name, _ in stages.ran]
+    assert names == ["train", "calibrate", *COMMANDS["run"][1:]]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_full_disk_is_told_from_inside_other_errors(capsys, recipe, stages, direct):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    other = RuntimeError("could not save")
+    other.__cause__, other.__context__ = (full, None) if direct else (None, full)
+    stages["train"] = other
+    assert code_of("run", recipe, "--out", "out") == 1
+    assert "free some space and run the same command again" in said(capsys)
+
+
+def test_unforeseen_errors_keep_their_trace(recipe, stages):
+    stages["train"] = ZeroDivisionError("of its own")
+    with pytest.raises(ZeroDivisionError, match="of its own") as caught:
+        main(["run", recipe, "--out", "out"])
+    # Python's own exit code of an error is 1, as for those that were foreseen.
+    assert any(entry.name == "run" for entry in caught.traceback)
+
+
+def test_show_tells_axes_size_and_three_landmarks(capsys, recipe):
+    assert code_of("show", recipe) == 0
+    told = said(capsys)
+    assert "Space: 40 subnets" in told
+    for axis in ("depth", "width", "heads", "ffn"):
+        assert f" {axis} " in told
+    model = load_recipe(recipe).model
+    space = model.space()
+    marks = np.stack([space.smallest, space.middle, space.largest])
+    params = model.costs(marks, batch=1, tokens=16)["params"]
+    for label, value in zip(("smallest", "middle", "largest"), params, strict=True):
+        assert f"{label} {value:,.0f}" in told
+    assert "objectives: loss, latency_ms" in told
+    assert "constraints: latency_ms <= 60%" in told
+    assert "on an input of 1 x 16 tokens" in told
+
+
+LIGHT = """
+import sys
+from nas.cli import main
+
+for arguments in (["--help"], ["run", "small_recipe.py", "--help"],
+                  ["show", "small_recipe.py"]):
+    try:
+        main(arguments)
+    except SystemExit as end:
+        assert end.code == 0, arguments
+    heavy = {"jax", "flax", "optax", "orbax", "ray", "matplotlib"} & set(sys.modules)
+    assert not heavy, (arguments, heavy)
+"""
+
+
+def test_help_and_show_start_no_array_library():
+    line = [sys.executable, "-c", LIGHT]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_is_the_command_too():
+    line = [sys.executable, "-m", "nas", "run", "absent.py"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "nas: recipe file absent.py does not exist\n"

@@ -1,0 +1,146 @@
+"""Latency profiles: shared as JSON, refused where they do not belong."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from nas.errors import UsageError
+from nas.profile import LatencyProfile, Measurement
+from nas.rundir import write_json
+from search.latency_model import LatencyModel, PredictionError
+
+
+def measurement(gene, latency_ms, role="fit"):
+    return Measurement((gene, 0), role, latency_ms, (latency_ms, 2 * latency_ms))
+
+
+PROFILE = LatencyProfile(
+    device="a processor",
+    fingerprint="0123456789abcdef",
+    batch=1,
+    tokens=128,
+    measurements=(
+        measurement(2, 3.0),
+        measurement(0, 1.0),
+        measurement(4, 2.0, "held_out"),
+        measurement(3, 5.0),
+        measurement(1, 2.0),
+    ),
+    model=LatencyModel((0.5, 0.25, 0.0)),
+    error=PredictionError(4.0, 90.0, 0.95),
+)
+
+
+def stored(tmp_path, **changes):
+    path = tmp_path / "device.json"
+    write_json(path, PROFILE.to_json() | changes)
+    return path
+
+
+def test_a_profile_is_read_back_as_it_was_written(tmp_path):
+    drifted = dataclasses.replace(measurement(5, 4.0, "front"), drift=1.25)
+    profile = PROFILE.with_front((drifted,))
+    write_json(tmp_path / "device.json", profile.to_json())
+    assert LatencyProfile.load(tmp_path / "device.json") == profile
+
+
+def test_a_correlation_that_is_not_defined_survives_too(tmp_path):
+    error = {"mape_percent": 1, "within_10_percent": 100.0, "kendall_tau": float("nan")}
+    loaded = LatencyProfile.load(stored(tmp_path, error=error))
+    assert np.isnan(loaded.error.kendall_tau)
+    assert loaded.error.mape_percent == 1.0
+
+
+def test_measured_values_go_before_predicted_ones():
+    genotypes = np.asarray([(1, 0), (9, 0), (4, 0)], np.int32)
+    values = PROFILE.measured_or(genotypes, np.asarray([7.0, 8.0, 9.0]))
+    assert values.tolist() == [2.0, 8.0, 2.0]
+
+
+def test_what_a_front_measured_again_counts_last_but_moves_no_constraint():
+    genotype = np.asarray([(1, 0)], np.int32)
+    profile = PROFILE.with_front((measurement(1, 2.5, "front"),))
+    predicted = np.asarray([7.0])
+    assert profile.measured_or(genotype, predicted).tolist() == [2.5]
+    assert profile.before_front() == PROFILE
+    assert profile.before_front().measured_or(genotype, predicted).tolist() == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("count", "latencies"),
+    [
+        (1, [1.0]),
+        (2, [1.0, 5.0]),
+        (3, [1.0, 3.0, 5.0]),
+        (4, [1.0, 2.0, 3.0, 5.0]),
+        (99, [1.0, 2.0, 3.0, 5.0]),
+    ],
+)
+def test_anchors_are_of_the_fit_from_the_fastest_to_the_slowest(count, latencies):
+    assert [anchor.latency_ms for anchor in PROFILE.anchors(count)] == latencies
+
+
+def test_a_profile_without_a_fit_has_no_anchors():
+    assert dataclasses.replace(PROFILE, measurements=()).anchors(4) == ()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"fingerprint": "f" * 16}, {"batch": 2}, {"tokens": 64}]
+)
+def test_a_profile_of_another_space_or_input_is_refused_with_both(changes):
+    own = {"fingerprint": PROFILE.fingerprint, "batch": 1, "tokens": 128}
+    PROFILE.require(**own)
+    message = r"of space 0123456789abcdef with input 1 x 128, this run has .*nas bench"
+    with pytest.raises(UsageError, match=message) as caught:
+        PROFILE.require(**(own | changes))
+    assert str(next(iter(changes.values()))) in str(caught.value)
+
+
+def entry(**changes):
+    return dataclasses.asdict(PROFILE.measurements[0]) | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": "1"}, "TypeError: expected an integer, got '1'"),
+        ({"tokens": 1.5}, "TypeError: expected an integer, got 1.5"),
+        ({"measurements": {}}, r"TypeError: expected a list, got \{\}"),
+        ({"measurements": [3]}, "TypeError: expected an object, got 3"),
+        ({"measurements": [entry(role="best")]}, "ValueError: role 'best' is unknown"),
+        ({"measurements": [entry(genotype=["a"])]}, "expected an integer, got 'a'"),
+        ({"measurements": [entry(latency_ms=None)]}, "expected a number, got None"),
+        ({"model": {}}, "KeyError: 'weights'"),
+        ({"model": {"weights": ["x"]}}, "expected a number, got 'x'"),
+        ({"error": {"mape": 1.0}}, "TypeError: .*'mape"),
+    ],
+)
+def test_a_damaged_field_is_told(tmp_path, changes, message):
+    path = stored(tmp_path, **changes)
+    told = rf"device\.json is not a latency profile \(.*{message}.*\); `nas bench` w"
+    with pytest.raises(UsageError, match=told):
+        LatencyProfile.load(path)
+
+
+def test_a_missing_field_is_told(tmp_path):
+    path = stored(tmp_path)
+    fields = json.loads(path.read_text())
+    del fields["device"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(UsageError, match=r"\(KeyError: 'device'\); `nas bench` writes"):
+        LatencyProfile.load(path)
+
+
+def test_files_that_are_no_profile_are_told(tmp_path):
+    message = "is not a latency profile .*{}.*; `nas bench` writes one as device"
+    with pytest.raises(UsageError, match=message.format("missing")):
+        LatencyProfile.load(tmp_path / "absent.json")
+    with pytest.raises(UsageError, match=message.format("directory")):
+        LatencyProfile.load(tmp_path)
+    path = tmp_path / "torn.json"
+    for content in (b"", b'{"device": ', b"[]", b"\xff\xfe"):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=message.format(r"torn\.json")):
+            LatencyProfile.load(path)

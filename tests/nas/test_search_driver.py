@@ -1,0 +1,67 @@
+"""What the driver of Ray plans: campaigns, the hypervolume's reference, workers."""
+
+import numpy as np
+
+from nas.experiment import Experiment, Search
+from nas.metrics import make_problem
+from nas.ray_session import LOCAL_DEFAULTS, with_defaults
+from nas.rundir import RunDirectory, append_json_line
+from nas.search_driver import REFERENCE_MARGIN, planned, reference_point, workers
+from search.nsga2 import Nsga2
+from search.random_search import RandomSearch
+from search.workers import Workers
+from supernets.decoder.spec import Decoder
+
+MODEL = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)
+
+
+def experiment_with(**search):
+    return Experiment(model=MODEL, search=Search(**search), seed=5)
+
+
+def test_random_search_is_planned_beside_the_algorithm():
+    campaigns = planned(experiment_with(evaluations=40))
+    assert [(c.name, c.algorithm) for c in campaigns] == [
+        ("Nsga2", Nsga2()),
+        ("RandomSearch", RandomSearch()),
+    ]
+    assert {(c.seed, c.budget) for c in campaigns} == {(5, 40)}
+
+
+def test_a_baseline_is_planned_once_and_only_if_it_is_wanted():
+    names = [c.name for c in planned(experiment_with(algorithm=RandomSearch()))]
+    assert names == ["RandomSearch"]
+    assert [c.name for c in planned(experiment_with(baseline=False))] == ["Nsga2"]
+
+
+def reference(tmp_path, *constraints, objectives=("loss", "params")):
+    run = RunDirectory(tmp_path)
+    losses = {"smallest": 4.0, "middle": 3.0, "largest": 2.0}
+    append_json_line(run.metrics, {"step": 9, "validation": losses})
+    experiment = experiment_with(objectives=objectives, constraints=constraints)
+    point = reference_point(make_problem(experiment, None), run)
+    return (point / REFERENCE_MARGIN).tolist()
+
+
+def test_the_reference_lies_behind_limits_and_the_worst_subnets(tmp_path):
+    largest = MODEL.space().largest[None]
+    params = float(MODEL.costs(largest, batch=1, tokens=128)["params"][0])
+    assert np.allclose(reference(tmp_path), [4.0, params])
+    assert np.allclose(reference(tmp_path, "params <= 900"), [4.0, 900.0])
+    assert np.allclose(reference(tmp_path, "loss <= 2.5"), [2.5, params])
+
+
+def test_a_lower_limit_is_no_reference(tmp_path):
+    largest = MODEL.space().largest[None]
+    params = float(MODEL.costs(largest, batch=1, tokens=128)["params"][0])
+    assert np.allclose(reference(tmp_path, "params >= 10%"), [4.0, params])
+
+
+def test_local_evaluators_share_the_cores():
+    assert workers(2, 8, local=True) == Workers(count=2, resources={"CPU": 4.0})
+    assert workers(3, 2, local=True) == Workers(count=3, resources={"CPU": 1.0})
+
+
+def test_what_a_person_has_set_for_ray_is_left_alone():
+    environment = with_defaults({"RAY_USAGE_STATS_ENABLED": "1"})
+    assert environment == LOCAL_DEFAULTS | {"RAY_USAGE_STATS_ENABLED": "1"}

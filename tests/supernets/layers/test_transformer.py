@@ -1,0 +1,83 @@
+"""The elastic block: a skipped layer is the identity, whatever its weights are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from kernels.extents import Fixed, Indexed, Mixed
+from search.space import Choice
+from supernets.layers import ElasticBlock
+from tests.kernels.comparison import assert_close, assert_equal, normal, quick_jit
+from tests.supernets.toy import shapes
+
+TOKENS, WIDTH = 3, 4
+HEADS, FFN = Choice("heads", (1, 2)), Choice("ffn", (2, 3))
+
+GATES = {
+    "fixed": lambda on: Fixed(on),
+    "indexed": lambda on: Indexed(jnp.asarray(on), (0, 1)),
+    "mixed": lambda on: Mixed(jax.nn.one_hot(on, 2), (0, 1)),
+}
+EXTENTS = {
+    "fixed": {"heads": Fixed(1), "ffn": Fixed(2)},
+    "indexed": {
+        "heads": Indexed(jnp.asarray(0), (1, 2)),
+        "ffn": Indexed(jnp.asarray(0), (2, 3)),
+    },
+}
+X = normal((2 * TOKENS, WIDTH), 0)
+
+
+def block(fill=None, norm="layer"):
+    """Random weights, or the same number everywhere."""
+    made = nnx.eval_shape(
+        lambda: ElasticBlock(WIDTH, HEADS, FFN, head_dim=2, norm=norm, rngs=nnx.Rngs(0))
+    )
+    graph, state = nnx.split(made)
+    rows = iter(range(len(shapes(made))))
+    weights = jax.tree.map(
+        lambda leaf: jnp.asarray(
+            normal(leaf.shape, next(rows))
+            if fill is None
+            else np.full(leaf.shape, fill, np.float32)
+        ),
+        state,
+    )
+    return graph, weights
+
+
+def run(graph, extents):
+    def total(state, x):
+        y = nnx.merge(graph, state)(x, extents, tokens=TOKENS)
+        return jnp.sum(y**2), y
+
+    return quick_jit(jax.grad(total, (0, 1), has_aux=True))
+
+
+@pytest.mark.parametrize("norm", ["rms", "layer"])
+@pytest.mark.parametrize("gate", ["fixed", "indexed"])
+@pytest.mark.parametrize("kind", EXTENTS)
+def test_a_skipped_layer_changes_nothing_even_if_it_is_not_a_number(norm, gate, kind):
+    graph, weights = block(np.nan, norm)
+    extents = EXTENTS[kind] | {"depth": GATES[gate](0)}
+    (gradients, x_gradient), y = run(graph, extents)(weights, X)
+    assert_equal(y, X)
+    assert_equal(x_gradient, 2 * X)
+    assert_equal(gradients, jax.tree.map(jnp.zeros_like, weights))
+
+
+def test_all_gates_that_are_on_are_the_same():
+    graph, weights = block()
+    expected = run(graph, EXTENTS["fixed"] | {"depth": Fixed(1)})(weights, X)
+    for gate in ("indexed", "mixed"):
+        found = run(graph, EXTENTS["indexed"] | {"depth": GATES[gate](1)})(weights, X)
+        assert_close(found, expected)
+
+
+def test_a_mixed_gate_that_is_off_skips_the_layer():
+    graph, weights = block()
+    extents = EXTENTS["indexed"] | {"depth": GATES["mixed"](0)}
+    _, y = run(graph, extents)(weights, X)
+    assert_equal(y, X)
