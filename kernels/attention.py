@@ -1,28 +1,38 @@
 """Elastic causal self-attention: multi-head and grouped-query, rotary positions."""
 
 import dataclasses
-import functools
+import math
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
+from typing_extensions import override
 
-from kernels.extents import Extent, Fixed, resized, restrict
-
-
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["query", "key", "value", "output"],
-    meta_fields=[],
+from kernels import dispatch, tiles
+from kernels.causal import (
+    Heads,
+    Scores,
+    SharedHeads,
+    attend,
+    attend_backward,
+    causal_attention,
 )
-@dataclasses.dataclass(frozen=True)
-class AttentionWeights:
+from kernels.extents import Extent, resized, restrict_axes
+from kernels.operation import Call, Extents, Operation, Sizes, active, prefix, static
+from kernels.rotary import rotary_angles, rotate
+
+
+class AttentionWeights(NamedTuple):
     """Full-size projections; query heads are grouped in order over key-value heads."""
 
     query: Float[Array, "features heads head_dim"]
     key: Float[Array, "features kv_heads head_dim"]
     value: Float[Array, "features kv_heads head_dim"]
     output: Float[Array, "heads head_dim features"]
+
+    @property
+    def group(self) -> int:
+        """Query heads per key-value head."""
+        return self.query.shape[1] // self.key.shape[1]
 
 
 def self_attention(
@@ -49,106 +59,157 @@ def self_attention(
         tokens: Sequence length.
         rotary_base: Base of the rotary frequencies (Su 2021, section 3.2.2).
     """
-    if isinstance(heads, Fixed) and heads.size == 0:
-        return jnp.zeros_like(x)
-    group = weights.query.shape[1] // weights.key.shape[1]
-    kv_heads = resized(heads, lambda size: size // group)
-    project = functools.partial(_project, x, features=features, tokens=tokens)
-    cos, sin = rotary_angles(tokens, weights.query.shape[-1], rotary_base)
-    query = rotate(project(weights.query, heads=heads), cos, sin)
-    key = rotate(project(weights.key, heads=kv_heads), cos, sin)
-    value = project(weights.value, heads=kv_heads)
-    if group > 1:
-        key, value = (jnp.repeat(part, group, axis=1) for part in (key, value))
-    mixed = causal_attention(query, key, value)
-    merged = mixed.transpose(0, 2, 1, 3).reshape(x.shape[0], -1)
-    output = restrict(restrict(weights.output, heads, axis=0), features, axis=2)
-    return merged @ output.reshape(merged.shape[-1], -1)
+    call = attention_call(
+        weights, features, heads, tokens=tokens, rotary_base=rotary_base
+    )
+    return dispatch.run(call, x)
 
 
-def _project(
-    x: Float[Array, "rows features"],
-    weight: Float[Array, "all_features all_heads head_dim"],
-    *,
+def attention_call(
+    weights: AttentionWeights,
     features: Extent,
     heads: Extent,
+    *,
     tokens: int,
-) -> Float[Array, "batch heads tokens head_dim"]:
-    active = restrict(restrict(weight, features, axis=0), heads, axis=1)
-    count, head_dim = active.shape[1:]
-    flat = x @ active.reshape(active.shape[0], -1)
-    return flat.reshape(-1, tokens, count, head_dim).transpose(0, 2, 1, 3)
+    rotary_base: float = 10_000.0,
+) -> Call:
+    """Returns `self_attention` without its input."""
+    operation = SelfAttention(tokens, weights.group, rotary_base)
+    return Call(operation, (features, heads), weights)
 
 
-def rotary_angles(
-    tokens: int, head_dim: int, base: float
-) -> tuple[Float[Array, "tokens half"], Float[Array, "tokens half"]]:
-    """Returns cosines and sines of the rotary angles (Su 2021, Eq. 15)."""
-    exponents = jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim
-    positions = jnp.arange(tokens, dtype=jnp.float32)
-    angles = positions[:, None] * (base**-exponents)[None, :]
-    return jnp.cos(angles), jnp.sin(angles)
+Saved = tuple[Heads, SharedHeads, SharedHeads, Scores, Float[Array, "rows merged"]]
 
 
-def rotate(
-    x: Float[Array, "*batch tokens head_dim"],
-    cos: Float[Array, "tokens half"],
-    sin: Float[Array, "tokens half"],
-) -> Float[Array, "*batch tokens head_dim"]:
-    """Rotates the two halves of each head by position (Su 2021, Eq. 34)."""
-    first, second = jnp.split(x, 2, axis=-1)
-    shape = (1,) * (x.ndim - 2) + cos.shape
-    cos, sin = cos.reshape(shape), sin.reshape(shape)
-    turned = (first * cos - second * sin, second * cos + first * sin)
-    return jnp.concatenate(turned, axis=-1)
+@dataclasses.dataclass(frozen=True)
+class SelfAttention(Operation):
+    """See `self_attention`. Its extents are those of the features and the heads."""
+
+    tokens: int
+    group: int
+    rotary_base: float
+
+    @override
+    def masked(self, extents: Extents, x: Array, weights: AttentionWeights) -> Array:
+        features, heads = extents
+        kv_heads = resized(heads, lambda size: size // self.group)
+
+        def into(weight: Array, heads: Extent) -> Array:
+            return restrict_axes(weight, {0: features, 1: heads})
+
+        masked = AttentionWeights(
+            into(weights.query, heads),
+            into(weights.key, kv_heads),
+            into(weights.value, kv_heads),
+            restrict_axes(weights.output, {0: heads, 2: features}),
+        )
+        return static(self, masked.query.shape[:2], x, masked)
+
+    @override
+    def forward(
+        self, sizes: Sizes, x: Array, weights: AttentionWeights
+    ) -> tuple[Array, Saved]:
+        z, cut = self._active(sizes, x, weights)
+        angles = rotary_angles(self.tokens, cut.query.shape[-1], self.rotary_base)
+        query = rotate(self._split(z @ _flat(cut.query), cut.query), angles)
+        key = rotate(self._split(z @ _flat(cut.key), cut.key), angles)
+        value = self._split(z @ _flat(cut.value), cut.value)
+        mixed, probabilities = attend(query, key, value)
+        merged = _merge(mixed)
+        y = merged @ cut.output.reshape(merged.shape[1], sizes[0])
+        return y, (query, key, value, probabilities, merged)
+
+    @override
+    def backward(
+        self,
+        sizes: Sizes,
+        x: Array,
+        weights: AttentionWeights,
+        saved: Saved,
+        gradient: Array,
+    ) -> tuple[Array, AttentionWeights]:
+        z, cut = self._active(sizes, x, weights)
+        query, key, value, probabilities, merged = saved
+        y_grad = prefix(gradient, None, sizes[0])
+        merged_grad = y_grad @ cut.output.reshape(merged.shape[1], sizes[0]).T
+        mixed = self._split(merged, cut.query)
+        query_grad, key_grad, value_grad = attend_backward(
+            (query, key, value, probabilities, mixed),
+            self._split(merged_grad, cut.query),
+        )
+        back = rotary_angles(self.tokens, cut.query.shape[-1], self.rotary_base).back
+        query_grad = _merge(rotate(query_grad, back))
+        key_grad = _merge(rotate(key_grad, back))
+        value_grad = _merge(value_grad)
+        x_grad = query_grad @ _flat(cut.query).T
+        x_grad = x_grad + key_grad @ _flat(cut.key).T + value_grad @ _flat(cut.value).T
+        return x_grad, AttentionWeights(
+            (z.T @ query_grad).reshape(cut.query.shape),
+            (z.T @ key_grad).reshape(cut.key.shape),
+            (z.T @ value_grad).reshape(cut.value.shape),
+            (merged.T @ y_grad).reshape(cut.output.shape),
+        )
+
+    @override
+    def tiled(self, extents: Extents, x: Array, weights: AttentionWeights) -> Array:
+        """Skips tiles of the projections; the scores of inactive heads are computed."""
+        features, heads = extents
+        head_dim = weights.query.shape[2]
+        width = resized(heads, lambda count: count * head_dim)
+        kv_width = resized(width, lambda size: size // self.group)
+        angles = rotary_angles(self.tokens, head_dim, self.rotary_base)
+
+        def project(weight: Array, outputs: Extent) -> Array:
+            flat = tiles.product(x, _flat(weight), features, outputs)
+            batch = x.shape[0] // self.tokens
+            count = flat.shape[1] // head_dim
+            return flat.reshape(batch, self.tokens, count, head_dim).swapaxes(1, 2)
+
+        query = rotate(project(weights.query, width), angles)
+        key = rotate(project(weights.key, kv_width), angles)
+        mixed = causal_attention(query, key, project(weights.value, kv_width))
+        rows = math.prod(weights.output.shape[:2])
+        output = weights.output.reshape(rows, weights.output.shape[2])
+        return tiles.product(_merge(mixed), output, width, features)
+
+    @override
+    def refuses_tiles(self, x: Array, weights: AttentionWeights) -> str | None:
+        return tiles.refusal(x, *_flat(weights.query).shape)
+
+    @override
+    def work(self, sizes: Sizes, x: Array, weights: AttentionWeights) -> int:
+        features, heads = sizes
+        return x.shape[0] * heads * (2 * features + 2 * self.tokens)
+
+    def _active(
+        self, sizes: Sizes, x: Array, weights: AttentionWeights
+    ) -> tuple[Array, AttentionWeights]:
+        features, heads = sizes
+        kv_heads = heads // self.group
+        cut = AttentionWeights(
+            active(weights.query, x, features, heads, None),
+            active(weights.key, x, features, kv_heads, None),
+            active(weights.value, x, features, kv_heads, None),
+            active(weights.output, x, heads, None, features),
+        )
+        return prefix(x, None, features), cut
+
+    def _split(
+        self, x: Float[Array, "rows merged"], like: Float[Array, "a heads head_dim"]
+    ) -> Float[Array, "batch heads tokens head_dim"]:
+        batch = x.shape[0] // self.tokens
+        return x.reshape(batch, self.tokens, *like.shape[1:]).transpose(0, 2, 1, 3)
 
 
-Heads = Float[Array, "batch heads tokens head_dim"]
-Scores = Float[Array, "batch heads tokens tokens"]
+def _flat(
+    weight: Float[Array, "features heads head_dim"],
+) -> Float[Array, "features merged"]:
+    features, heads, head_dim = weight.shape
+    return weight.reshape(features, heads * head_dim)
 
 
-@jax.custom_vjp
-def causal_attention(query: Heads, key: Heads, value: Heads) -> Heads:
-    """Returns softmax(q k^T / sqrt(d)) v over positions up to one's own.
-
-    Has its own VJP, which keeps the probabilities: on a CPU it takes half the time of
-    what autodiff makes of the same lines.
-    """
-    return _attend(query, key, value)[0]
-
-
-def _attend(query: Heads, key: Heads, value: Heads) -> tuple[Heads, Scores]:
-    tokens = query.shape[2]
-    visible = jnp.tril(jnp.ones((tokens, tokens), bool))[None, None]
-    scores = (query * query.shape[-1] ** -0.5) @ _transpose(key)
-    lowest = jnp.finfo(scores.dtype).min
-    probabilities = jax.nn.softmax(jnp.where(visible, scores, lowest), axis=-1)
-    return probabilities @ value, probabilities
-
-
-Residuals = tuple[Heads, Heads, Heads, Scores]
-
-
-def _attend_forward(query: Heads, key: Heads, value: Heads) -> tuple[Heads, Residuals]:
-    mixed, probabilities = _attend(query, key, value)
-    return mixed, (query, key, value, probabilities)
-
-
-def _attend_backward(saved: Residuals, grad: Heads) -> tuple[Heads, Heads, Heads]:
-    query, key, value, probabilities = saved
-    scale = query.shape[-1] ** -0.5
-    # A transposed left operand is slow on CPUs: write a^T b as (b^T a)^T.
-    value_grad = _transpose(_transpose(grad) @ probabilities)
-    weighted = grad @ _transpose(value)
-    inner = jnp.sum(weighted * probabilities, axis=-1, keepdims=True)
-    score_grad = probabilities * (weighted - inner)
-    query_grad = score_grad @ key * scale
-    key_grad = _transpose(_transpose(query) @ score_grad) * scale
-    return query_grad, key_grad, value_grad
-
-
-causal_attention.defvjp(_attend_forward, _attend_backward)
-
-
-def _transpose(x: Float[Array, "*batch m n"]) -> Float[Array, "*batch n m"]:
-    return jnp.swapaxes(x, -1, -2)
+def _merge(
+    x: Float[Array, "batch heads tokens head_dim"],
+) -> Float[Array, "rows merged"]:
+    batch, heads, tokens, head_dim = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(batch * tokens, heads * head_dim)

@@ -1,23 +1,19 @@
 """Elastic nested feed-forward networks: a smaller one is a prefix of a larger one."""
 
 import dataclasses
-import functools
+import math
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
+from typing_extensions import override
 
-from kernels.extents import Extent, Fixed
-from kernels.linear import matmul
+from kernels import dispatch, tiles
+from kernels.extents import Extent, restrict_axes
+from kernels.operation import Call, Extents, Operation, Sizes, active, prefix, static
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["up", "down", "gate"],
-    meta_fields=[],
-)
-@dataclasses.dataclass(frozen=True)
-class FeedForwardWeights:
+class FeedForwardWeights(NamedTuple):
     """Full-size weights; without a gate the network is plain."""
 
     up: Float[Array, "features hidden"]
@@ -37,11 +33,95 @@ def feed_forward(
     Gate, up and down are cut by the same prefix, and nothing is rescaled. Size 0 skips
     the operation.
     """
-    if isinstance(hidden, Fixed) and hidden.size == 0:
-        return jnp.zeros_like(x)
-    units = matmul(x, weights.up, features, hidden)
-    if weights.gate is None:
-        units = jax.nn.gelu(units)
-    else:
-        units = jax.nn.silu(matmul(x, weights.gate, features, hidden)) * units
-    return matmul(units, weights.down, hidden, features)
+    return dispatch.run(Call(FeedForward(), (features, hidden), weights), x)
+
+
+Units = Float[Array, "rows hidden"]
+Saved = tuple[Units, Units | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeedForward(Operation):
+    """See `feed_forward`. Its extents are those of the features and the hidden units.
+
+    It keeps what enters the activation: its output is cheaper made again than kept.
+    """
+
+    @override
+    def masked(self, extents: Extents, x: Array, weights: FeedForwardWeights) -> Array:
+        features, hidden = extents
+
+        def into(weight: Array) -> Array:
+            return restrict_axes(weight, {0: features, 1: hidden})
+
+        masked = FeedForwardWeights(
+            into(weights.up),
+            restrict_axes(weights.down, {0: hidden, 1: features}),
+            None if weights.gate is None else into(weights.gate),
+        )
+        return static(self, masked.up.shape, x, masked)
+
+    @override
+    def forward(
+        self, sizes: Sizes, x: Array, weights: FeedForwardWeights
+    ) -> tuple[Array, Saved]:
+        z, cut = _active(sizes, x, weights)
+        saved = z @ cut.up, None if cut.gate is None else z @ cut.gate
+        return _activate(*saved) @ cut.down, saved
+
+    @override
+    def backward(
+        self,
+        sizes: Sizes,
+        x: Array,
+        weights: FeedForwardWeights,
+        saved: Saved,
+        gradient: Array,
+    ) -> tuple[Array, FeedForwardWeights]:
+        z, cut = _active(sizes, x, weights)
+        y_grad = prefix(gradient, None, sizes[0])
+        units, pull = jax.vjp(_activate, *saved)
+        up_grad, gate_grad = pull(y_grad @ cut.down.T)
+        x_grad = up_grad @ cut.up.T
+        gate_weight_grad = None
+        if cut.gate is not None:
+            x_grad = x_grad + gate_grad @ cut.gate.T
+            gate_weight_grad = z.T @ gate_grad
+        return x_grad, FeedForwardWeights(
+            z.T @ up_grad, units.T @ y_grad, gate_weight_grad
+        )
+
+    @override
+    def tiled(self, extents: Extents, x: Array, weights: FeedForwardWeights) -> Array:
+        # Imported where used: these kernels take the weights that this module defines.
+        from kernels.pallas.feed_forward import prefix_feed_forward
+
+        largest = tuple(tiles.largest(extent) for extent in extents)
+        _, cut = _active(largest, x, weights)
+        sizes = tuple(tiles.active_count(extent) for extent in extents)
+        return prefix_feed_forward(x, cut, *sizes, interpret=tiles.interpreted())
+
+    @override
+    def refuses_tiles(self, x: Array, weights: FeedForwardWeights) -> str | None:
+        return tiles.refusal(x, *weights.up.shape)
+
+    @override
+    def work(self, sizes: Sizes, x: Array, weights: FeedForwardWeights) -> int:
+        products = 2 if weights.gate is None else 3
+        return products * x.shape[0] * math.prod(sizes)
+
+
+def _active(
+    sizes: Sizes, x: Array, weights: FeedForwardWeights
+) -> tuple[Array, FeedForwardWeights]:
+    features, hidden = sizes
+    cut = FeedForwardWeights(
+        active(weights.up, x, features, hidden),
+        active(weights.down, x, hidden, features),
+        None if weights.gate is None else active(weights.gate, x, features, hidden),
+    )
+    return prefix(x, None, features), cut
+
+
+def _activate(up: Units, gate: Units | None) -> Units:
+    return jax.nn.gelu(up) if gate is None else jax.nn.silu(gate) * up

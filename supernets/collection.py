@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from flax import nnx
 
 from search.space import Choice, Depth, Rule, Space
+from supernets.lowering import Scaled
 
 
 def collect_space(
@@ -70,5 +71,11 @@ def _held(module: nnx.Module) -> Iterator[tuple[str, Choice]]:
     for _, node in nnx.iter_graph(module):
         if isinstance(node, nnx.Module):
             for value in vars(node).values():
-                if isinstance(value, Choice):
-                    yield type(node).__name__, value
+                parts = (
+                    (value.base, value.factor)
+                    if isinstance(value, Scaled)
+                    else (value,)
+                )
+                for part in parts:
+                    if isinstance(part, Choice):
+                        yield type(node).__name__, part

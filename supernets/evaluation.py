@@ -8,9 +8,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from kernels.extents import Execution
 from search.space import Genotypes, Space
+from supernets.execution import run_subnet
 from supernets.losses import NATS_PER_BIT, cross_entropy
-from supernets.lowering import indexed_extents
+from supernets.lowering import Extents
 from supernets.weights import Params
 
 Windows = Int[np.ndarray, "windows tokens"]
@@ -19,7 +21,9 @@ Evaluate = Callable[
 ]
 
 
-def make_evaluate(supernet: nnx.Module, space: Space) -> Evaluate:
+def make_evaluate(
+    supernet: nnx.Module, space: Space, *, execution: Execution = "auto"
+) -> Evaluate:
     """Returns a function from parameters and genotypes to losses in bits per token.
 
     It compiles once for each number of genotypes and shape of data; callers keep both
@@ -29,10 +33,14 @@ def make_evaluate(supernet: nnx.Module, space: Space) -> Evaluate:
 
     @jax.jit
     def many(params: Params, genotypes: Array, inputs: Array, targets: Array) -> Array:
-        def one(genotype: Array) -> Array:
-            extents = indexed_extents(space, genotype)
+        def loss(extents: Extents, params: Params, *data: Array) -> Array:
+            inputs, targets = data
             logits = nnx.merge(graph, params)(inputs, extents)
             return cross_entropy(logits, targets) / NATS_PER_BIT
+
+        def one(genotype: Array) -> Array:
+            operands = (params, inputs, targets)
+            return run_subnet(space, genotype, loss, *operands, execution=execution)
 
         return jax.lax.map(one, genotypes)
 

@@ -10,9 +10,11 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from kernels.extents import Execution
 from search.space import Genotypes, Space
+from supernets.execution import run_subnet
 from supernets.losses import cross_entropy, distillation
-from supernets.lowering import Extents, fixed_extents, indexed_extents
+from supernets.lowering import Extents, fixed_extents
 from supernets.sandwich import Sandwich
 from supernets.weights import Params
 
@@ -54,12 +56,21 @@ def make_train_step(
     space: Space,
     optimizer: optax.GradientTransformation,
     sandwich: Sandwich,
+    *,
+    execution: Execution = "auto",
 ) -> TrainStep:
     """Returns the jitted step; it compiles once, whatever subnets it is given.
 
     The largest and the smallest are traced with static sizes, so they cost what they
     are. The random ones share one body with traced sizes, in a scan that accumulates
-    their gradients.
+    their gradients; what they cost depends on the execution.
+
+    Args:
+        supernet: The supernet; its parameters are not kept.
+        space: Its search space.
+        optimizer: Turns the mean gradient of a step into an update.
+        sandwich: Which subnets a step trains, and on what.
+        execution: How the random subnets run; see `kernels.dispatch`.
     """
     graph = nnx.graphdef(supernet)
     share = sandwich.distillation
@@ -80,8 +91,9 @@ def make_train_step(
         params: Params,
         inputs: Tokens,
         targets: Tokens,
-        extents: Extents,
         teacher: Array,
+        *,
+        extents: Extents,
     ) -> tuple[Array, Array]:
         logits = predict(params, inputs, extents)
         data = cross_entropy(logits, targets)
@@ -95,11 +107,18 @@ def make_train_step(
         (first, teacher), total = jax.value_and_grad(teacher_loss, has_aux=True)(
             params, inputs, targets
         )
-        small, second = student(params, inputs, targets, smallest, teacher)
+        small, second = student(params, inputs, targets, teacher, extents=smallest)
+
+        def of_subnet(
+            extents: Extents, params: Params, *data: Array
+        ) -> tuple[Params, Array]:
+            return student(params, *data, extents=extents)
 
         def accumulate(total: Params, genotype: Array) -> tuple[Params, Array]:
-            extents = indexed_extents(space, genotype)
-            gradient, loss = student(params, inputs, targets, extents, teacher)
+            operands = (params, inputs, targets, teacher)
+            gradient, loss = run_subnet(
+                space, genotype, of_subnet, *operands, execution=execution
+            )
             return jax.tree.map(jnp.add, total, gradient), loss
 
         total = jax.tree.map(jnp.add, total, small)

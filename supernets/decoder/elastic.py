@@ -5,13 +5,14 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from supernets.decoder.spec import Decoder
+from supernets.depth import run_layers
 from supernets.layers import (
     ElasticBlock,
     ElasticEmbedding,
     ElasticLayerNorm,
     ElasticRmsNorm,
 )
-from supernets.lowering import Extents, at_layer, outside_layers
+from supernets.lowering import Extents, outside_layers
 
 
 class ElasticDecoder(nnx.Module):
@@ -49,7 +50,6 @@ class ElasticDecoder(nnx.Module):
         batch, length = tokens.shape
         outer = outside_layers(extents)
         x = self.embedding(jnp.ravel(tokens), outer)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, at_layer(extents, layer), tokens=length)
+        x = run_layers(self.blocks, x, extents, tokens=length)
         logits = self.embedding.attend(self.norm(x, outer), outer)
         return logits.reshape(batch, length, -1)

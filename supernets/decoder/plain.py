@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from kernels.attention import causal_attention, rotary_angles, rotate
+from kernels.causal import causal_attention
+from kernels.rotary import rotary_angles, rotate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,12 +59,10 @@ class PlainAttention(nnx.Module):
         self, x: Float[Array, "rows width"], *, tokens: int
     ) -> Float[Array, "rows width"]:
         """Attends within sequences of ``tokens`` rows."""
-        cos, sin = rotary_angles(tokens, self.head_dim, self.rotary_base)
-        query = rotate(self._split(self.query(x), tokens), cos, sin)
-        key = rotate(self._split(self.key(x), tokens), cos, sin)
+        angles = rotary_angles(tokens, self.head_dim, self.rotary_base)
+        query = rotate(self._split(self.query(x), tokens), angles)
+        key = rotate(self._split(self.key(x), tokens), angles)
         value = self._split(self.value(x), tokens)
-        if (group := query.shape[1] // key.shape[1]) > 1:
-            key, value = (jnp.repeat(part, group, axis=1) for part in (key, value))
         mixed = causal_attention(query, key, value)
         return self.output(mixed.transpose(0, 2, 1, 3).reshape(x.shape[0], -1))
 

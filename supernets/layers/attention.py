@@ -3,10 +3,11 @@
 from flax import nnx
 from jaxtyping import Array, Float
 
-from kernels.attention import AttentionWeights, self_attention
+from kernels.attention import AttentionWeights, attention_call
+from kernels.dispatch import run
 from kernels.extents import gated
-from search.space import Choice
-from supernets.lowering import LayerExtents, extent_of, full_size
+from kernels.operation import Call
+from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
 
 class ElasticAttention(nnx.Module):
@@ -23,8 +24,8 @@ class ElasticAttention(nnx.Module):
 
     def __init__(
         self,
-        features: Choice | int,
-        heads: Choice | int,
+        features: Dimension,
+        heads: Dimension,
         *,
         head_dim: int,
         group: int = 1,
@@ -50,8 +51,11 @@ class ElasticAttention(nnx.Module):
         tokens: int,
     ) -> Float[Array, "rows features"]:
         """Attends within sequences of ``tokens`` rows; zero in a skipped layer."""
-        return self_attention(
-            x,
+        return run(self.call(extents, tokens=tokens), x)
+
+    def call(self, extents: LayerExtents, *, tokens: int) -> Call:
+        """Returns the operation without its input."""
+        return attention_call(
             AttentionWeights(
                 self.query[...], self.key[...], self.value[...], self.output[...]
             ),

@@ -4,8 +4,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from kernels.embedding import attend, embed
-from search.space import Choice
-from supernets.lowering import LayerExtents, extent_of, full_size
+from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
 
 class ElasticEmbedding(nnx.Module):
@@ -17,9 +16,7 @@ class ElasticEmbedding(nnx.Module):
         rngs: Source of the initial weights.
     """
 
-    def __init__(
-        self, vocabulary: int, features: Choice | int, *, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, vocabulary: int, features: Dimension, *, rngs: nnx.Rngs) -> None:
         self.features = features
         # Unit-variance tied logits at the start: with the customary 0.02 a short run
         # spends most of its steps growing the table.

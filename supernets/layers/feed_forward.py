@@ -3,10 +3,11 @@
 from flax import nnx
 from jaxtyping import Array, Float
 
+from kernels.dispatch import run
 from kernels.extents import gated
-from kernels.feed_forward import FeedForwardWeights, feed_forward
-from search.space import Choice
-from supernets.lowering import LayerExtents, extent_of, full_size
+from kernels.feed_forward import FeedForward, FeedForwardWeights
+from kernels.operation import Call
+from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
 
 class ElasticFeedForward(nnx.Module):
@@ -22,8 +23,8 @@ class ElasticFeedForward(nnx.Module):
 
     def __init__(
         self,
-        features: Choice | int,
-        hidden: Choice | int,
+        features: Dimension,
+        hidden: Dimension,
         *,
         use_gate: bool = True,
         output_scale: float = 1.0,
@@ -46,10 +47,12 @@ class ElasticFeedForward(nnx.Module):
         self, x: Float[Array, "rows features"], extents: LayerExtents
     ) -> Float[Array, "rows features"]:
         """Applies the active units; zero in a skipped layer."""
+        return run(self.call(extents), x)
+
+    def call(self, extents: LayerExtents) -> Call:
+        """Returns the operation without its input."""
+        features = extent_of(self.features, extents)
+        hidden = gated(extent_of(self.hidden, extents), extents["depth"])
         gate = None if self.gate is None else self.gate[...]
-        return feed_forward(
-            x,
-            FeedForwardWeights(self.up[...], self.down[...], gate),
-            extent_of(self.features, extents),
-            gated(extent_of(self.hidden, extents), extents["depth"]),
-        )
+        weights = FeedForwardWeights(self.up[...], self.down[...], gate)
+        return Call(FeedForward(), (features, hidden), weights)

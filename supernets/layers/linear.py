@@ -4,8 +4,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from kernels.linear import add_bias, matmul
-from search.space import Choice
-from supernets.lowering import LayerExtents, extent_of, full_size
+from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
 
 class ElasticLinear(nnx.Module):
@@ -20,8 +19,8 @@ class ElasticLinear(nnx.Module):
 
     def __init__(
         self,
-        inputs: Choice | int,
-        outputs: Choice | int,
+        inputs: Dimension,
+        outputs: Dimension,
         *,
         use_bias: bool = True,
         rngs: nnx.Rngs,

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from kernels.extents import gated
-from kernels.normalization import layer_norm, rms_norm
-from search.space import Choice
-from supernets.lowering import LayerExtents, extent_of, full_size
+from kernels.extents import Extent, gated
+from kernels.normalization import LayerNorm, RmsNorm, layer_norm, rms_norm
+from kernels.operation import Call
+from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
 
 class ElasticRmsNorm(nnx.Module):
     """RMSNorm over the active features."""
 
-    def __init__(self, features: Choice | int) -> None:
+    def __init__(self, features: Dimension) -> None:
         self.features = features
         self.scale = nnx.Param(jnp.ones(full_size(features)))
 
@@ -25,14 +25,18 @@ class ElasticRmsNorm(nnx.Module):
         self, x: Float[Array, "*batch features"], extents: LayerExtents
     ) -> Float[Array, "*batch features"]:
         """Normalises; see `kernels.normalization.rms_norm`."""
-        features = gated(extent_of(self.features, extents), extents["depth"])
-        return rms_norm(x, self.scale[...], features)
+        return rms_norm(x, self.scale[...], _extent(self.features, extents))
+
+    def call(self, extents: LayerExtents) -> Call:
+        """Returns the operation without its input."""
+        features = _extent(self.features, extents)
+        return Call(RmsNorm(), (features,), self.scale[...])
 
 
 class ElasticLayerNorm(nnx.Module):
     """LayerNorm over the active features."""
 
-    def __init__(self, features: Choice | int) -> None:
+    def __init__(self, features: Dimension) -> None:
         self.features = features
         self.scale = nnx.Param(jnp.ones(full_size(features)))
         self.bias = nnx.Param(jnp.zeros(full_size(features)))
@@ -41,5 +45,14 @@ class ElasticLayerNorm(nnx.Module):
         self, x: Float[Array, "*batch features"], extents: LayerExtents
     ) -> Float[Array, "*batch features"]:
         """Normalises; see `kernels.normalization.layer_norm`."""
-        features = gated(extent_of(self.features, extents), extents["depth"])
+        features = _extent(self.features, extents)
         return layer_norm(x, self.scale[...], self.bias[...], features)
+
+    def call(self, extents: LayerExtents) -> Call:
+        """Returns the operation without its input."""
+        features = _extent(self.features, extents)
+        return Call(LayerNorm(), (features,), (self.scale[...], self.bias[...]))
+
+
+def _extent(features: Dimension, extents: LayerExtents) -> Extent:
+    return gated(extent_of(features, extents), extents["depth"])

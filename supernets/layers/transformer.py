@@ -5,11 +5,14 @@ from typing import Literal
 from flax import nnx
 from jaxtyping import Array, Float
 
-from search.space import Choice
+from kernels.dispatch import run
+from kernels.extents import Fixed, Mixed
+from kernels.mixtures import mixture, shielded
+from kernels.residual import residual
 from supernets.layers.attention import ElasticAttention
 from supernets.layers.feed_forward import ElasticFeedForward
 from supernets.layers.normalization import ElasticLayerNorm, ElasticRmsNorm
-from supernets.lowering import LayerExtents
+from supernets.lowering import Dimension, LayerExtents
 
 Norm = Literal["rms", "layer"]
 
@@ -17,14 +20,16 @@ Norm = Literal["rms", "layer"]
 class ElasticBlock(nnx.Module):
     """Attention and a feed-forward network, each added to the residual stream.
 
-    A skipped layer adds nothing, so depth needs no code of its own here.
+    A skipped layer adds nothing: its heads and hidden units are size 0. A soft gate
+    averages what the block gives and what it is given; soft sizes would not do that,
+    since heads are inside a softmax.
     """
 
     def __init__(
         self,
-        features: Choice | int,
-        heads: Choice | int,
-        hidden: Choice | int,
+        features: Dimension,
+        heads: Dimension,
+        hidden: Dimension,
         *,
         head_dim: int,
         group: int = 1,
@@ -60,6 +65,13 @@ class ElasticBlock(nnx.Module):
         tokens: int,
     ) -> Float[Array, "rows features"]:
         """Transforms flattened sequences of ``tokens`` rows each."""
-        normalised = self.attention_norm(x, extents)
-        x = x + self.attention(normalised, extents, tokens=tokens)
-        return x + self.feed_forward(self.feed_forward_norm(x, extents), extents)
+        gate = extents["depth"]
+        if isinstance(gate, Mixed):
+            read = self, x, {**extents, "depth": Fixed(1)}
+            block, inputs, seen = shielded(read, gate.weights[1] != 0)
+            y = block(inputs, seen, tokens=tokens)
+            return mixture((x, y), gate.weights)
+        attention = self.attention.call(extents, tokens=tokens)
+        x = run(residual(self.attention_norm.call(extents), attention), x)
+        feed_forward = self.feed_forward.call(extents)
+        return run(residual(self.feed_forward_norm.call(extents), feed_forward), x)

@@ -7,14 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.attention import (
-    AttentionWeights,
-    causal_attention,
-    rotary_angles,
-    rotate,
-    self_attention,
-)
+from kernels.attention import AttentionWeights, self_attention
+from kernels.causal import causal_attention
 from kernels.extents import Fixed, Indexed
+from kernels.rotary import rotary_angles, rotate
 from tests.kernels.comparison import assert_close, assert_equal, normal, quick_jit
 
 BATCH, HEADS, TOKENS, HEAD_DIM = 2, 3, 5, 4
@@ -79,7 +75,7 @@ def test_a_position_sees_nothing_after_itself(last):
 
 @quick_jit
 def rotated(x):
-    return rotate(x, *rotary_angles(*x.shape, BASE))
+    return rotate(x, rotary_angles(*x.shape, BASE))
 
 
 @pytest.mark.parametrize("head_dim", [2, 6])

@@ -1,7 +1,7 @@
 """The law of extents, for every operation: a row of `OPERATIONS` admits a new one.
 
-`Fixed`, `Indexed` and one-hot `Mixed` extents give the same values and gradients, and
-what is inactive has no influence and no gradient.
+`Fixed`, `Indexed` in each execution and one-hot `Mixed` extents give the same values and
+gradients, and what is inactive has no influence and no gradient.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernels import tiles
 from kernels.attention import AttentionWeights, self_attention
 from kernels.embedding import attend, embed
 from kernels.extents import Extent, Fixed, Indexed, Mixed, restrict
@@ -168,12 +169,24 @@ OPERATIONS = [
 ]
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+each_execution = pytest.mark.parametrize(
+    "execution", ["masked", "switched", "pallas"], indirect=True
+)
 each_subnet = given(
     st.fixed_dictionaries(
         {n: st.integers(0, len(SIZES[n]) - 1) for n in ("features", "units", "heads")}
     ),
     st.integers(0, 99),
 )
+
+
+@pytest.fixture(scope="module")
+def execution(request):
+    """An execution; kernels are interpreted, for want of a compiler for the CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "pallas":
+            patch.setenv(tiles.INTERPRET, "1")
+        yield request.param
 
 
 def full(shape: Shape) -> tuple[int, ...]:
@@ -208,8 +221,9 @@ def outside(array, where: tuple[slice, ...], fill) -> np.ndarray:
     return filled
 
 
-def indexed(indices: Indices) -> dict[str, Extent]:
-    return {n: Indexed(jnp.asarray(i), SIZES[n]) for n, i in indices.items()}
+def indexed(indices: Indices, execution="masked") -> dict[str, Extent]:
+    """Traced extents; those of a mask are the default, as the others' reference."""
+    return {n: Indexed(jnp.asarray(i), SIZES[n], execution) for n, i in indices.items()}
 
 
 def one_hot(indices: Indices) -> dict[str, Extent]:
@@ -261,13 +275,14 @@ def cotangent_of(operation: Operation, seed: int) -> np.ndarray:
 
 
 @each_operation
+@each_execution
 @settings(max_examples=6)
 @each_subnet
-def test_masks_compute_what_slices_do(operation, indices, seed):
+def test_traced_sizes_compute_what_slices_do(operation, execution, indices, seed):
     arrays = arrays_of(operation, indices, seed)
     cotangent = cotangent_of(operation, seed)
-    masked, _, _ = traced(operation)
-    output, gradients = masked(arrays, cotangent, indexed(indices))
+    run, _, _ = traced(operation)
+    output, gradients = run(arrays, cotangent, indexed(indices, execution))
     expected = sliced(operation, tuple(indices.items()))(arrays, cotangent)
     compare = assert_equal if operation.linear else assert_close
     # Only what made an activation can tell that it is inactive: not this gradient.
@@ -293,9 +308,10 @@ def test_a_one_hot_mixture_is_the_chosen_subnet(operation, indices, seed):
 
 
 @each_operation
-@settings(max_examples=10)
+@each_execution
+@settings(max_examples=6)
 @each_subnet
-def test_nothing_leaks_from_inactive_weights(operation, indices, seed):
+def test_nothing_leaks_from_inactive_weights(operation, execution, indices, seed):
     arrays = arrays_of(operation, indices, seed)
     cotangent = cotangent_of(operation, seed)
     run, _, _ = traced(operation)
@@ -303,13 +319,16 @@ def test_nothing_leaks_from_inactive_weights(operation, indices, seed):
     for name, shape in operation.weights.items():
         where = active(shape, indices)
         poisoned[name] = outside(arrays[name], where, [np.nan, np.inf, -np.inf])
-    output, gradients = run(poisoned, cotangent, indexed(indices))
+    output, gradients = run(poisoned, cotangent, indexed(indices, execution))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
-    assert_equal((output, gradients), run(arrays, cotangent, indexed(indices)))
+    assert_equal(
+        (output, gradients), run(arrays, cotangent, indexed(indices, execution))
+    )
 
 
 @each_operation
-def test_one_program_serves_all_subnets_and_maps_over_them(operation):
+@each_execution
+def test_one_program_serves_all_subnets_and_maps_over_them(operation, execution):
     rng = np.random.default_rng(0)
     population = [
         {
@@ -322,15 +341,15 @@ def test_one_program_serves_all_subnets_and_maps_over_them(operation):
     cotangent = cotangent_of(operation, 0)
     batch = [arrays_of(operation, indices, 0) for indices in population]
     run, mapped, traces = traced(operation)
-    run(batch[0], cotangent, indexed(population[0]))
+    run(batch[0], cotangent, indexed(population[0], execution))
     traces.clear()
     rows = [
-        run(arrays, cotangent, indexed(indices))
+        run(arrays, cotangent, indexed(indices, execution))
         for arrays, indices in zip(batch, population, strict=True)
     ]
     assert not traces
     stacked = [
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-        for trees in (batch, [indexed(i) for i in population], rows)
+        for trees in (batch, [indexed(i, execution) for i in population], rows)
     ]
     assert_close(mapped(stacked[0], cotangent, stacked[1]), stacked[2])

@@ -101,6 +101,21 @@ def test_size_zero_gives_zeros_even_if_the_scale_is_not_a_number(kind, extent):
     assert_equal((value, gradients), (0.0, (jnp.zeros_like(x), jnp.zeros(FULL))))
 
 
+@each_norm
+@pytest.mark.parametrize("extent", [Fixed(FULL), Indexed(jnp.asarray(1), CHOICES)])
+def test_statistics_of_bfloat16_are_those_of_float32(kind, extent):
+    scale = jnp.ones(FULL, jnp.bfloat16)
+    x = jnp.asarray(inputs(FULL if isinstance(extent, Fixed) else 6, 0), jnp.bfloat16)
+    if kind == "rms":
+        output, wide = rms_norm(x, scale, extent), bare_rms_norm
+    else:
+        output = layer_norm(x, scale, jnp.zeros_like(scale), extent)
+        wide = bare_layer_norm
+    assert output.dtype == jnp.bfloat16
+    expected = wide(x.astype(jnp.float32), extent).astype(jnp.bfloat16)
+    assert_equal(output.astype(jnp.float32), expected.astype(jnp.float32))
+
+
 def test_scale_and_bias_are_applied_to_their_features():
     shapes, extent = ((2, FULL), (FULL,), (FULL,)), Fixed(FULL)
     x, scale, bias = (normal(shape, row) for row, shape in enumerate(shapes))

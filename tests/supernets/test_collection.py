@@ -10,6 +10,7 @@ from search.space import Choice, Depth
 from supernets.collection import collect_space, require_used
 from supernets.decoder.spec import Decoder
 from supernets.layers import ElasticLinear
+from supernets.lowering import Scaled
 from tests.supernets.toy import unweighted
 
 HIDDEN = Choice("hidden", (8, 16))
@@ -41,6 +42,14 @@ def test_collected_space_of_the_decoder_is_the_one_of_its_spec(rule):
 def test_choice_shared_by_layers_is_collected_once():
     module = two_layers(HIDDEN, HIDDEN)
     assert collect_space(module).choices == (HIDDEN,)
+
+
+def test_choices_inside_a_scaled_dimension_are_collected():
+    ratio = Choice("ratio", (2, 4))
+    module = two_layers(Scaled(HIDDEN, ratio), Scaled(3, HIDDEN))
+    space = collect_space(module)
+    assert space.choices == (HIDDEN, ratio)
+    require_used(space, module)
 
 
 def test_layers_that_disagree_are_refused():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from search.space import Architecture
+from search.space import Architecture, Genotype, Space
 from supernets.decoder.elastic import ElasticDecoder
 from supernets.decoder.spec import Decoder
 
@@ -82,6 +82,22 @@ def random_windows(seed: int = 0, *, batch: int = BATCH, vocabulary: int = VOCAB
     rng = np.random.default_rng(seed)
     windows = rng.integers(0, vocabulary, (batch, TOKENS + 1)).astype(np.int32)
     return jnp.asarray(windows[:, :-1]), jnp.asarray(windows[:, 1:])
+
+
+def one_hot_probabilities(space: Space, genotype: Genotype) -> dict[str, jnp.ndarray]:
+    """What `mixed_extents` takes for a single genotype."""
+    rows = {
+        choice.name: np.eye(len(choice.values))[genotype[space.slices[choice.name]]]
+        for choice in space.choices
+    }
+    hot = {
+        c.name: rows[c.name][slice(None) if c.per_layer else 0] for c in space.choices
+    }
+    if space.free:
+        hot["depth"] = np.eye(2)[genotype[: space.layers]]
+    elif space.depth is not None:
+        hot["depth"] = np.eye(len(space.depth.values))[genotype[0]]
+    return {name: jnp.asarray(row, jnp.float32) for name, row in hot.items()}
 
 
 def active_parts(spec: Decoder, architecture: Architecture) -> dict[str, np.ndarray]:

@@ -57,7 +57,7 @@ def run(graph, extents):
 
 
 @pytest.mark.parametrize("norm", ["rms", "layer"])
-@pytest.mark.parametrize("gate", ["fixed", "indexed"])
+@pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("kind", EXTENTS)
 def test_a_skipped_layer_changes_nothing_even_if_it_is_not_a_number(norm, gate, kind):
     graph, weights = block(np.nan, norm)
@@ -76,8 +76,12 @@ def test_all_gates_that_are_on_are_the_same():
         assert_close(found, expected)
 
 
-def test_a_mixed_gate_that_is_off_skips_the_layer():
+@pytest.mark.parametrize("kind", EXTENTS)
+def test_a_soft_gate_averages_what_the_block_gives_and_what_it_is_given(kind):
     graph, weights = block()
-    extents = EXTENTS["indexed"] | {"depth": GATES["mixed"](0)}
-    _, y = run(graph, extents)(weights, X)
-    assert_equal(y, X)
+    on = jnp.asarray(0.25)
+    gate = Mixed(jnp.stack([1 - on, on]), (0, 1))
+    (gradients, _), y = run(graph, EXTENTS[kind] | {"depth": gate})(weights, X)
+    _, ungated = run(graph, EXTENTS["fixed"] | {"depth": Fixed(1)})(weights, X)
+    assert_close(y, 0.75 * X + 0.25 * ungated)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(gradients))

@@ -1,0 +1,228 @@
+"""What single subnets add up to: a training step, and a population's evaluation."""
+
+import functools
+import operator
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from experiments.benchmarks.execution_cases import EXECUTIONS, Logits, Supernet, Tokens
+from experiments.benchmarks.execution_rounds import (
+    Program,
+    Run,
+    Samples,
+    against,
+    alternate,
+    median,
+)
+from kernels.extents import Execution
+from search.space import Genotype, Genotypes
+from search.workers import CHUNK
+from supernets.decoder.extraction import extract
+from supernets.decoder.spec import Decoder
+from supernets.evaluation import make_evaluate
+from supernets.losses import NATS_PER_BIT, cross_entropy, distillation
+from supernets.lowering import fixed_extents
+from supernets.optimizer import AdamW
+from supernets.sandwich import Sandwich
+from supernets.training import TrainState, initial_state, make_train_step
+from supernets.weights import Params
+
+STEPS = 10_000
+"""Length of the learning-rate schedule, longer than a measurement."""
+
+PAIRS = 2
+"""Pairs of random subnets that a sandwich step is measured with."""
+
+PARTS = ("largest", "smallest", "first random", "second random", "update")
+
+POPULATION = 64
+EXTRACTED = 6
+"""Members that are extracted and compiled by themselves; the rest would take as long."""
+
+
+class Trainer:
+    """The sandwich step, and the pieces a program for each subnet would make of it.
+
+    Args:
+        supernet: The supernet.
+    """
+
+    def __init__(self, supernet: Supernet) -> None:
+        self.supernet = supernet
+        self.sandwich = Sandwich()
+        self.optimizer = AdamW().transform(STEPS)
+
+    def state(self) -> TrainState:
+        """Returns a state whose arrays nobody else holds: steps give them away."""
+        state = initial_state(self.supernet.network, self.optimizer)
+        return jax.tree.map(jnp.copy, state)
+
+    def step(self, execution: Execution) -> tuple[Callable[[Genotypes], None], float]:
+        """Returns a step on a pair of random subnets, and the seconds of its first."""
+        supernet = self.supernet
+        train = make_train_step(
+            supernet.network,
+            supernet.space,
+            self.optimizer,
+            self.sandwich,
+            execution=execution,
+        )
+        state = self.state()
+
+        def run(pair: Genotypes) -> None:
+            nonlocal state
+            state, _ = train(state, supernet.inputs, supernet.targets, pair)
+            jax.block_until_ready(state)
+
+        start = time.perf_counter()
+        run(self.pair(0))
+        return run, time.perf_counter() - start
+
+    def pair(self, number: int) -> Genotypes:
+        """Returns random subnets of a step."""
+        return self.sandwich.sample(self.supernet.space, seed=0, step=number)
+
+    def teacher(self) -> Program:
+        """Compiles the gradient of the largest, which returns its logits too."""
+        extents = fixed_extents(self.supernet.space, self.supernet.space.largest)
+
+        def loss(
+            params: Params, inputs: Tokens, targets: Tokens
+        ) -> tuple[Float[Array, ""], Logits]:
+            logits = self.supernet.predict(extents, params, inputs)
+            return cross_entropy(logits, targets), logits
+
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        return Program.of(gradient, *self.supernet.operands)
+
+    def student(self, genotype: Genotype, teacher: Logits) -> Program:
+        """Compiles the gradient of another subnet, which learns from logits too."""
+        extents = fixed_extents(self.supernet.space, genotype)
+        share = self.sandwich.distillation
+
+        def loss(
+            params: Params, inputs: Tokens, targets: Tokens, teacher: Logits
+        ) -> Float[Array, ""]:
+            logits = self.supernet.predict(extents, params, inputs)
+            data = cross_entropy(logits, targets)
+            return (1 - share) * data + share * distillation(logits, teacher)
+
+        gradient = jax.value_and_grad(loss)
+        return Program.of(gradient, *self.supernet.operands, teacher)
+
+    def update(self, gradients: list[Params]) -> tuple[Run, Program]:
+        """Compiles and readies the mean of gradients and the optimiser's step."""
+
+        def apply(state: TrainState, gradients: list[Params]) -> TrainState:
+            total = jax.tree.map(
+                lambda *parts: functools.reduce(operator.add, parts), *gradients
+            )
+            mean = optax.tree.scale(1 / len(gradients), total)
+            # Optax adds whole to real numbers, which this program has forbidden.
+            with jax.numpy_dtype_promotion("standard"):
+                updates, kept = self.optimizer.update(
+                    mean, state.optimizer, state.params
+                )
+            return TrainState(jax.tree.map(jnp.add, state.params, updates), kept)
+
+        state = self.state()
+        program = Program.of(apply, state, gradients, donated=(0,))
+
+        def run() -> None:
+            nonlocal state
+            state = jax.block_until_ready(program.call(state, gradients))
+
+        return run, program
+
+
+def measure_sandwich(supernet: Supernet, *, rounds: int) -> dict[str, Any]:
+    """Times the whole step against the sum of what it would be made of.
+
+    The parts are `Fixed` programs: the gradient of the largest, those of the three
+    others given its logits, and the mean of the four with the optimiser's update.
+    """
+    trainer = Trainer(supernet)
+    steps = {name: trainer.step(name) for name in EXECUTIONS}
+    teacher = trainer.teacher()
+    (_, logits), gradient = teacher.call(*supernet.operands)
+    update, updating = trainer.update([gradient] * trainer.sandwich.subnets)
+    small = trainer.student(supernet.space.smallest, logits)
+    programs, cases = [teacher, small, updating], {}
+    for number in range(PAIRS):
+        pair = trainer.pair(number)
+        students = [trainer.student(genotype, logits) for genotype in pair]
+        programs += students
+        operands = (*supernet.operands, logits)
+        parts = [
+            teacher.bound(*supernet.operands),
+            *(program.bound(*operands) for program in (small, *students)),
+            update,
+        ]
+        cases[number] = {
+            **{name: functools.partial(run, pair) for name, (run, _) in steps.items()},
+            **dict(zip(PARTS, parts, strict=True)),
+        }
+    samples = alternate(cases, rounds=rounds, label="sandwich")
+    return _sandwich(list(samples.values())) | {
+        "first_step_seconds": {n: round(seconds, 3) for n, (_, seconds) in steps.items()},
+        "fixed_programs": len(programs),
+        "fixed_compile_seconds": round(sum(p.compile_seconds for p in programs), 3),
+    }
+
+
+def _sandwich(samples: list[Samples]) -> dict[str, Any]:
+    """Takes the mean over pairs of every round."""
+    mean = {way: np.mean([pair[way] for pair in samples], 0) for way in samples[0]}
+    parts = np.sum([mean[part] for part in PARTS], 0)
+    return {
+        "pairs": len(samples),
+        "fixed": {
+            "ms": median(parts),
+            "parts_ms": {part: median(mean[part]) for part in PARTS},
+        },
+        **{name: against(mean[name], parts) for name in EXECUTIONS},
+    }
+
+
+def measure_population(
+    decoder: Decoder, *, windows: int, tokens: int, rounds: int
+) -> dict[str, Any]:
+    """Times the evaluation of `POPULATION` random subnets.
+
+    Args:
+        decoder: The supernet.
+        windows: Sequences that each subnet is evaluated on.
+        tokens: Their length.
+        rounds: Timed evaluations of the population by each execution.
+
+    Returns:
+        Milliseconds of one program that serves all, without and with its compilation;
+        and, scaled from `EXTRACTED` members, of extracting and compiling each.
+    """
+    supernet = decoder.build(rngs=nnx.Rngs(0))
+    space = decoder.space()
+    params = nnx.state(supernet, nnx.Param)
+    rng = np.random.default_rng(0)
+    population = space.sample(POPULATION, rng)
+    text = rng.integers(decoder.vocabulary, size=(windows, tokens + 1), dtype=np.int32)
+    data = text[:, :-1], text[:, 1:]
+    evaluations: dict[str, Run] = {}
+    compile_ms: dict[str, float] = {}
+    executions: tuple[Execution, ...] = (*EXECUTIONS, "auto")
+    for execution in executions:
+        evaluate = make_evaluate(supernet, space, execution=execution)
+
+        def run(evaluate=evaluate, genotypes: Genotypes = population) -> None:
+            for start in range(0, len(genotypes), CHUNK):
+                evaluate(params, genotypes[start : start + CHUNK], *data)
+
+        start = time.perf_counter()
+        run(population[:CHUNK])

@@ -1,0 +1,158 @@
+"""The one place that decides how an operation runs on the extents it is given.
+
+`Fixed` extents alone are sliced. Where one is `Mixed`, weights are masked softly. Where
+sizes are traced (`Indexed`), there are three ways, and ``"auto"`` takes the first that
+applies:
+
+============  ========================================  =============================
+execution     how                                       applies
+============  ========================================  =============================
+``switched``  one of several bodies of static size      few bodies, and sizes worth it
+``pallas``    kernels that skip inactive tiles          on a GPU or TPU, if asked for
+``masked``    full size with weights masked to zero     always
+============  ========================================  =============================
+
+Under `jax.vmap` over subnets a switch runs masked (see `kernels.switched`). The
+environment variable ``NAS_EXECUTION`` forces one way on every operation, for debugging.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple, get_args
+
+from jaxtyping import Array
+
+from kernels.extents import Execution, Fixed, Indexed, Mixed
+from kernels.operation import Call, Extents, Operation, static
+from kernels.switched import bodies, switched
+
+VARIABLE = "NAS_EXECUTION"
+
+MOST_BODIES = 16
+"""Bodies of a switch: each is compiled, forward and backward."""
+
+LEAST_SAVED = 2**16
+"""Work a switch must save on average. Entering a body costs what a CPU needs for some
+ten thousand multiply-accumulates, and padding its results takes more."""
+
+
+class ExecutionError(ValueError):
+    """An execution that was asked for does not apply; the message says why."""
+
+
+def run(call: Call, x: Array) -> Array:
+    """Runs an operation on its input as its extents say.
+
+    Args:
+        call: The operation, an extent for each of its elastic dimensions, and weights.
+        x: The input: sliced to `Fixed` extents, else as wide as the largest choice.
+
+    Returns:
+        Values on the extents: sliced for `Fixed`, else zero where inactive.
+
+    Raises:
+        ExecutionError: If a forced execution does not apply.
+    """
+    operation, extents, weights = call
+    if all(isinstance(extent, Fixed) for extent in extents):
+        sizes = tuple(e.size for e in extents if isinstance(e, Fixed))
+        return static(operation, sizes, x, weights)
+    if any(isinstance(extent, Mixed) for extent in extents):
+        return operation.masked(extents, x, weights)
+    how, why = choose(call, x)
+    _record(Decision(_name(operation), how, why))
+    if how == "masked":
+        return operation.masked(extents, x, weights)
+    if how == "pallas":
+        return operation.tiled(extents, x, weights)
+    return switched(operation, extents, x, weights)
+
+
+def choose(call: Call, x: Array) -> tuple[Execution, str]:
+    """Returns how an operation runs on traced sizes, and why.
+
+    Raises:
+        ExecutionError: If a forced execution does not apply, or there is none such.
+    """
+    operation, extents, weights = call
+    asked = _asked(extents)
+    too_many = _too_many_bodies(extents)
+    refused = {"masked": None, "switched": too_many}
+    if asked == "pallas":
+        refused["pallas"] = operation.refuses_tiles(x, weights)
+    if asked != "auto":
+        if reason := refused[asked]:
+            raise ExecutionError(
+                f"execution {asked!r} does not apply to {_name(operation)}: "
+                f"{reason}; use 'auto', which takes what applies"
+            )
+        return asked, "asked for"
+    if too_many:
+        return "masked", f"not switched: {too_many}"
+    if reason := _not_worth_switching(call, x):
+        return "masked", f"not switched: {reason}"
+    return "switched", f"one body for each of {len(bodies(extents))} sizes"
+
+
+def _name(operation: Operation) -> str:
+    return type(operation).__name__.removeprefix("_")
+
+
+class Decision(NamedTuple):
+    """How an operation on traced sizes runs, and why."""
+
+    operation: str
+    execution: Execution
+    reason: str
+
+
+_recorders: list[list[Decision]] = []
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[Decision]]:
+    """Collects the decisions made while programs are traced inside the block."""
+    made: list[Decision] = []
+    _recorders.append(made)
+    try:
+        yield made
+    finally:
+        _recorders.remove(made)
+
+
+def _record(decision: Decision) -> None:
+    for recorder in _recorders:
+        recorder.append(decision)
+
+
+def _asked(extents: Extents) -> Execution:
+    """Returns what the environment forces, or else what the extents ask for."""
+    named: list[str] = [e.execution for e in extents if isinstance(e, Indexed)]
+    if forced := os.environ.get(VARIABLE):
+        named = [forced]
+    asked = set(named) - {"auto"}
+    if len(asked) > 1:
+        raise ExecutionError(f"extents of one operation ask for {sorted(asked)}")
+    known: tuple[Execution, ...] = get_args(Execution)
+    for execution in known:
+        if {execution} == asked:
+            return execution
+    if asked:
+        raise ExecutionError(f"there is no execution {named[0]!r}; there are {known}")
+    return "auto"
+
+
+def _too_many_bodies(extents: Extents) -> str | None:
+    if (count := len(bodies(extents))) > MOST_BODIES:
+        return f"{count} bodies to compile, more than {MOST_BODIES}"
+    return None
+
+
+def _not_worth_switching(call: Call, x: Array) -> str | None:
+    operation, extents, weights = call
+    costs = [operation.work(sizes, x, weights) for sizes in bodies(extents)]
+    saved = max(costs) - sum(costs) // len(costs)
+    if saved < LEAST_SAVED:
+        return f"it would save {saved} operations of {max(costs)}, fewer than it costs"
+    return None

@@ -1,0 +1,96 @@
+"""An operation after its norm, added to what it read: the unit of a residual stream.
+
+As one unit its norm and its sum are inside the bodies of a switch, where they are as
+small as the subnet, and a skipped layer hands its input on without touching it.
+"""
+
+import dataclasses
+
+from jaxtyping import Array, Float
+from typing_extensions import override
+
+from kernels.operation import (
+    Call,
+    Extents,
+    Operation,
+    Sizes,
+    Tree,
+    padded_like,
+    prefix,
+)
+
+Stream = Float[Array, "rows _"]
+
+
+def residual(norm: Call, inner: Call) -> Call:
+    """Returns ``x + inner(norm(x))`` as one operation.
+
+    Args:
+        norm: Its extent is that of the features, or size 0 where ``inner`` is skipped.
+        inner: Its first extent is that of the features.
+    """
+    return Call(
+        Residual(norm.operation, inner.operation),
+        (*norm.extents, *inner.extents),
+        (norm.weights, inner.weights),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual(Operation):
+    """Pre-norm residual form of an operation; a size of zero is the identity."""
+
+    norm: Operation
+    inner: Operation
+
+    @override
+    def forward(
+        self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]
+    ) -> tuple[Stream, Tree]:
+        z = self._normalised(sizes, x, weights)
+        y, saved = self.inner.forward(sizes[1:], z, weights[1])
+        if not all(sizes):
+            return x, saved
+        return prefix(x, None, sizes[0]) + y, saved
+
+    @override
+    def backward(
+        self,
+        sizes: Sizes,
+        x: Stream,
+        weights: tuple[Tree, Tree],
+        saved: Tree,
+        gradient: Stream,
+    ) -> tuple[Stream, tuple[Tree, Tree]]:
+        z = self._normalised(sizes, x, weights)
+        inner = self.inner.backward(sizes[1:], z, weights[1], saved, gradient)
+        z_grad = padded_like(inner[0], z)
+        x_grad, shared = self.norm.backward(sizes[:1], x, weights[0], None, z_grad)
+        if x_grad is None or not all(sizes):
+            return gradient, (shared, inner[1])
+        total = prefix(gradient, None, sizes[0]) + x_grad.astype(x.dtype)
+        return total, (shared, inner[1])
+
+    def _normalised(
+        self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]
+    ) -> Stream:
+        """Computed again in the backward pass: cheaper than to keep and to read."""
+        return self.norm.forward(sizes[:1], x, weights[0])[0]
+
+    @override
+    def masked(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
+        z = self.norm.masked(extents[:1], x, weights[0])
+        return x + self.inner.masked(extents[1:], z, weights[1])
+
+    @override
+    def tiled(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
+        z = self.norm.masked(extents[:1], x, weights[0])
+        return x + self.inner.tiled(extents[1:], z, weights[1])
+
+    @override
+    def refuses_tiles(self, x: Stream, weights: tuple[Tree, Tree]) -> str | None:
+        return self.inner.refuses_tiles(x, weights[1])
+
+    @override
+    def work(self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]) -> int:
+        return self.inner.work(sizes[1:], x, weights[1])

@@ -1,0 +1,104 @@
+"""Running the subnet of a traced genotype with one compiled program.
+
+Choices of each layer are switched inside the operations (`kernels.switched`). Choices
+of the whole network, as its width, shape every activation: they are static in the
+branches of one outer switch, so that no activation is padded. One program with an outer
+switch costs what one program for each width does, and is one program.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PyTree
+
+from kernels.extents import Execution, Fixed
+from kernels.switched import batchable
+from search.space import Choice, Space
+from supernets.lowering import Extents, indexed_extents, sizes_of
+
+MOST_BRANCHES = 8
+"""Branches of the outer switch; each is a whole network to compile."""
+
+
+def run_subnet(
+    space: Space,
+    genotype: Int[Array, " genes"],
+    function: Callable[..., PyTree],
+    *operands: PyTree,
+    execution: Execution = "auto",
+) -> PyTree:
+    """Returns ``function(extents, *operands)`` for the extents of a genotype.
+
+    Under `jax.vmap` over genotypes it runs masked, at the cost of the largest subnet.
+
+    Args:
+        space: The search space.
+        genotype: Which subnet.
+        function: Takes extents and the operands; returns arrays whose shapes do not
+            depend on the extents. Gradients are best taken inside it.
+        *operands: What else it reads. Arrays that may be mapped or differentiated must
+            be among them, not closed over.
+        execution: How; see `kernels.dispatch`.
+    """
+
+    def masked(genotype: Int[Array, " genes"], *operands: PyTree) -> PyTree:
+        return function(indexed_extents(space, genotype, "masked"), *operands)
+
+    if execution == "masked":
+        return masked(genotype, *operands)
+
+    def switch(genotype: Int[Array, " genes"], *operands: PyTree) -> PyTree:
+        return _switch(space, genotype, function, operands, execution)
+
+    return batchable(switch, masked)(genotype, *operands)
+
+
+def outer_branches(space: Space) -> list[dict[str, int]]:
+    """Returns the sizes that are static in each branch of the outer switch.
+
+    There is a single branch, with none, where they would be too many.
+    """
+    shared = _shared(space)
+    if math.prod(len(choice.values) for choice in shared) > MOST_BRANCHES:
+        return [{}]
+    names = [choice.name for choice in shared]
+    sizes = itertools.product(*(sizes_of(choice) for choice in shared))
+    return [dict(zip(names, row, strict=True)) for row in sizes]
+
+
+def _shared(space: Space) -> list[Choice]:
+    """Returns the choices of sizes that the whole network makes once."""
+    return [c for c in space.choices if not c.per_layer and type(c.values[0]) is int]
+
+
+def _switch(
+    space: Space,
+    genotype: Int[Array, " genes"],
+    function: Callable[..., PyTree],
+    operands: tuple[PyTree, ...],
+    execution: Execution,
+) -> PyTree:
+    branches = outer_branches(space)
+
+    def branch(fixed: dict[str, int]) -> Callable[..., PyTree]:
+        def run(genotype: Int[Array, " genes"], *operands: PyTree) -> PyTree:
+            extents: Extents = {
+                **indexed_extents(space, genotype, execution),
+                **{name: Fixed(size) for name, size in fixed.items()},
+            }
+            return function(extents, *operands)
+
+        return run
+
+    calls = [branch(fixed) for fixed in branches]
+    if len(calls) == 1:
+        return calls[0](genotype, *operands)
+    shared = _shared(space)
+    counts = [len(choice.values) for choice in shared]
+    table = jnp.asarray(np.arange(len(calls), dtype=np.int32).reshape(counts))
+    picked = tuple(genotype[space.slices[choice.name].start] for choice in shared)
+    return jax.lax.switch(table[picked], calls, genotype, *operands)
