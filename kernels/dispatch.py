@@ -23,8 +23,9 @@ from typing import NamedTuple, get_args
 
 from jaxtyping import Array
 
-from kernels.extents import Execution, Fixed, Indexed, Mixed
-from kernels.operation import Call, Extents, Operation, static
+from kernels.executions import Execution, ExecutionError
+from kernels.extents import Fixed, Indexed, Mixed
+from kernels.operation import Call, Extents, static
 from kernels.switched import bodies, switched
 
 VARIABLE = "NAS_EXECUTION"
@@ -35,10 +36,6 @@ MOST_BODIES = 16
 LEAST_SAVED = 2**16
 """Work a switch must save on average. Entering a body costs what a CPU needs for some
 ten thousand multiply-accumulates, and padding its results takes more."""
-
-
-class ExecutionError(ValueError):
-    """An execution that was asked for does not apply; the message says why."""
 
 
 def run(call: Call, x: Array) -> Array:
@@ -61,7 +58,7 @@ def run(call: Call, x: Array) -> Array:
     if any(isinstance(extent, Mixed) for extent in extents):
         return operation.masked(extents, x, weights)
     how, why = choose(call, x)
-    _record(Decision(_name(operation), how, why))
+    _record(Decision(operation.name, how, why))
     if how == "masked":
         return operation.masked(extents, x, weights)
     if how == "pallas":
@@ -84,7 +81,7 @@ def choose(call: Call, x: Array) -> tuple[Execution, str]:
     if asked != "auto":
         if reason := refused[asked]:
             raise ExecutionError(
-                f"execution {asked!r} does not apply to {_name(operation)}: "
+                f"execution {asked!r} does not apply to {operation.name}: "
                 f"{reason}; use 'auto', which takes what applies"
             )
         return asked, "asked for"
@@ -92,11 +89,7 @@ def choose(call: Call, x: Array) -> tuple[Execution, str]:
         return "masked", f"not switched: {too_many}"
     if reason := _not_worth_switching(call, x):
         return "masked", f"not switched: {reason}"
-    return "switched", f"one body for each of {len(bodies(extents))} sizes"
-
-
-def _name(operation: Operation) -> str:
-    return type(operation).__name__.removeprefix("_")
+    return "switched", _gain(call, x)
 
 
 class Decision(NamedTuple):
@@ -126,21 +119,28 @@ def _record(decision: Decision) -> None:
         recorder.append(decision)
 
 
+def forced(execution: Execution) -> Execution:
+    """Returns what the environment forces, or else what is given.
+
+    Raises:
+        ExecutionError: If the environment names no execution.
+    """
+    name = os.environ.get(VARIABLE)
+    if not name:
+        return execution
+    known: tuple[Execution, ...] = get_args(Execution)
+    for each in known:
+        if each == name:
+            return each
+    raise ExecutionError(f"{VARIABLE} is {name!r}; there are {', '.join(known)}")
+
+
 def _asked(extents: Extents) -> Execution:
     """Returns what the environment forces, or else what the extents ask for."""
-    named: list[str] = [e.execution for e in extents if isinstance(e, Indexed)]
-    if forced := os.environ.get(VARIABLE):
-        named = [forced]
-    asked = set(named) - {"auto"}
-    if len(asked) > 1:
-        raise ExecutionError(f"extents of one operation ask for {sorted(asked)}")
-    known: tuple[Execution, ...] = get_args(Execution)
-    for execution in known:
-        if {execution} == asked:
-            return execution
-    if asked:
-        raise ExecutionError(f"there is no execution {named[0]!r}; there are {known}")
-    return "auto"
+    named = {e.execution for e in extents if isinstance(e, Indexed)} - {"auto"}
+    if len(named) > 1:
+        raise ExecutionError(f"extents of one operation ask for {sorted(named)}")
+    return forced(named.pop() if named else "auto")
 
 
 def _too_many_bodies(extents: Extents) -> str | None:
@@ -150,9 +150,19 @@ def _too_many_bodies(extents: Extents) -> str | None:
 
 
 def _not_worth_switching(call: Call, x: Array) -> str | None:
-    operation, extents, weights = call
-    costs = [operation.work(sizes, x, weights) for sizes in bodies(extents)]
+    costs = _costs(call, x)
     saved = max(costs) - sum(costs) // len(costs)
     if saved < LEAST_SAVED:
         return f"it would save {saved} operations of {max(costs)}, fewer than it costs"
     return None
+
+
+def _gain(call: Call, x: Array) -> str:
+    costs = _costs(call, x)
+    share = sum(costs) / (len(costs) * max(costs))
+    return f"{len(costs)} bodies, on average {share:.0%} of the largest's work"
+
+
+def _costs(call: Call, x: Array) -> list[int]:
+    operation, extents, weights = call
+    return [operation.work(sizes, x, weights) for sizes in bodies(extents)]

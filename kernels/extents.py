@@ -17,16 +17,14 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from kernels.executions import Execution
 from kernels.mixtures import weighted
-
-Execution = Literal["auto", "masked", "switched", "pallas"]
-"""How an operation runs on an `Indexed` extent; see `kernels.dispatch`."""
 
 
 @functools.partial(

@@ -34,6 +34,11 @@ class Operation(Protocol):
     type of ``x``, whatever the type in which weights are stored.
     """
 
+    @property
+    def name(self) -> str:
+        """What it is called where executions are told."""
+        return type(self).__name__.removeprefix("_")
+
     def forward(self, sizes: Sizes, x: Array, weights: Tree) -> tuple[Array, Tree]:
         """Returns the output and what the gradient needs beside x and the weights."""
         ...

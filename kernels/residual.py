@@ -43,6 +43,11 @@ class Residual(Operation):
     norm: Operation
     inner: Operation
 
+    @property
+    @override
+    def name(self) -> str:
+        return self.inner.name
+
     @override
     def forward(
         self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]

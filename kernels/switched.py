@@ -241,7 +241,7 @@ def _restored(stored: Array, shape: jax.ShapeDtypeStruct) -> Array:
 
 
 def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns a matrix as one row; more axes would lose the layout XLA chose for them."""
+    """Returns a matrix as one row; more axes would lose the layout XLA chose."""
     return (math.prod(shape),) if len(shape) == 2 else shape
 
 

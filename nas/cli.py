@@ -164,10 +164,11 @@ def _explain(error: Exception) -> int:
     Raises:
         Exception: The error itself, if nobody foresaw it: then the trace is wanted.
     """
+    from kernels.executions import ExecutionError
     from nas.errors import RunError, UsageError
     from search.constraints import InfeasibleError
 
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError | ExecutionError):
         _say(str(error))
         return WRONG_USAGE
     if isinstance(error, InfeasibleError):

@@ -31,7 +31,8 @@ class MakeEvaluate:
         supernet = nnx.eval_shape(lambda: model.build(rngs=nnx.Rngs(0)))
         set_weights(supernet, weights)
         params = jax.device_put(nnx.state(supernet, nnx.Param))
-        score = make_evaluate(supernet, model.space())
+        execution = self.experiment.execution
+        score = make_evaluate(supernet, model.space(), execution=execution)
         inputs, targets = self.experiment.data.fixed("search", search.windows)
 
         def evaluate(genotypes: Genotypes) -> Metrics:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from kernels.executions import Execution
 from nas.data import StdlibText
 from search.constraints import Bound
 from search.nsga2 import Nsga2
@@ -133,6 +134,8 @@ class Experiment:
     """How latency is measured."""
     search: Search = Search()
     """What is searched for."""
+    execution: Execution = "auto"
+    """How sampled subnets run; `nas show` says what auto comes to, and why."""
     seed: int = 0
     """The only source of randomness."""
 

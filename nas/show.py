@@ -1,5 +1,7 @@
 """`nas show`: what a run would be, before anything is spent on it."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -36,6 +38,38 @@ def show(experiment: Experiment, console: Console) -> None:
         f"\nconstraints: {', '.join(search.constraints) or 'none'}",
         highlight=False,
     )
+    console.print(_executions(experiment))
+
+
+def _executions(experiment: Experiment) -> Table:
+    # Imported here: what is printed above needs no network library.
+    import jax
+    from flax import nnx
+
+    from kernels.dispatch import forced
+    from supernets.execution import decisions, outer_branches
+
+    model, data = experiment.model, experiment.data
+    supernet = nnx.eval_shape(lambda: model.build(rngs=nnx.Rngs(0)))
+    branches = outer_branches(model.space())
+    batches = {"train": experiment.train.batch, "search": experiment.search.windows}
+    execution = forced(experiment.execution)
+    title = f"Sampled subnets, execution {execution!r} on {jax.default_backend()}"
+    if branches[0] and execution != "masked":
+        title += f", one branch for each of {len(branches)} {_names(branches[0])}"
+    table = Table(title=title, title_justify="left")
+    for heading in ("stage", "operation", "runs", "because"):
+        table.add_column(heading, overflow="fold")
+    for stage, batch in batches.items():
+        tokens = jax.ShapeDtypeStruct((batch, data.tokens), "int32")
+        made = decisions(supernet, model.space(), tokens, execution=execution)
+        for decision in dict.fromkeys(made):
+            table.add_row(stage, *decision)
+    return table
+
+
+def _names(sizes: Mapping[str, int]) -> str:
+    return " and ".join(f"{name}s" for name in sizes)
 
 
 def _landmarks(experiment: Experiment) -> Table:

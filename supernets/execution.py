@@ -13,9 +13,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Int, PyTree
 
-from kernels.extents import Execution, Fixed
+from kernels.dispatch import Decision, forced, recorded
+from kernels.executions import Execution
+from kernels.extents import Fixed
 from kernels.switched import batchable
 from search.space import Choice, Space
 from supernets.lowering import Extents, indexed_extents, sizes_of
@@ -43,12 +46,15 @@ def run_subnet(
         *operands: What else it reads. Arrays that may be mapped or differentiated must
             be among them, not closed over.
         execution: How; see `kernels.dispatch`.
+
+    Raises:
+        ExecutionError: If a forced execution does not apply to an operation.
     """
 
     def masked(genotype: Int[Array, " genes"], *operands: PyTree) -> PyTree:
         return function(indexed_extents(space, genotype, "masked"), *operands)
 
-    if execution == "masked":
+    if forced(execution) == "masked":
         return masked(genotype, *operands)
 
     def switch(genotype: Int[Array, " genes"], *operands: PyTree) -> PyTree:
@@ -102,3 +108,31 @@ def _switch(
     table = jnp.asarray(np.arange(len(calls), dtype=np.int32).reshape(counts))
     picked = tuple(genotype[space.slices[choice.name].start] for choice in shared)
     return jax.lax.switch(table[picked], calls, genotype, *operands)
+
+
+def decisions(
+    supernet: nnx.Module,
+    space: Space,
+    *inputs: PyTree,
+    execution: Execution = "auto",
+) -> list[Decision]:
+    """Returns how each operation of a traced subnet would run; nothing is computed.
+
+    Args:
+        supernet: Takes inputs, then extents. It may have shapes in place of parameters.
+        space: Its search space.
+        *inputs: Arrays or their shapes.
+        execution: How; see `kernels.dispatch`.
+    """
+    graph, held = nnx.split(supernet)
+
+    def traced(genotype: Int[Array, " genes"], *operands: PyTree) -> PyTree:
+        def run(extents: Extents, held: PyTree, *inputs: PyTree) -> PyTree:
+            return nnx.merge(graph, held)(*inputs, extents)
+
+        return run_subnet(space, genotype, run, *operands, execution=execution)
+
+    with recorded() as made:
+        genotype = jax.ShapeDtypeStruct((space.genes,), np.int32)
+        jax.eval_shape(traced, genotype, held, *inputs)
+    return made

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from kernels.extents import Execution, Extent, Fixed, Indexed, Mixed, resized, scaled
+from kernels.executions import Execution
+from kernels.extents import Extent, Fixed, Indexed, Mixed, resized, scaled
 from search.space import Choice, Genotype, Space
 
 Extents = Mapping[str, Extent | tuple[Extent, ...]]

@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from kernels.extents import Execution
+from kernels.executions import Execution
 from search.space import Genotypes, Space
 from supernets.execution import run_subnet
 from supernets.losses import cross_entropy, distillation

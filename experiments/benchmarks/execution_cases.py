@@ -1,6 +1,7 @@
 """Single subnets, forward and training: one program for all against one for each."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -70,6 +71,11 @@ class Subject:
             **{f"random {n}": genotype for n, genotype in enumerate(drawn, start=1)},
         }
 
+    def costs(self, genotype: Genotype) -> dict[str, float]:
+        """Returns the parameters of a subnet and its multiply-accumulates."""
+        found = self.decoder.costs(genotype[None], batch=self.batch, tokens=self.tokens)
+        return {name: float(found[name][0]) for name in ("params", "macs")}
+
 
 class Supernet:
     """A supernet with weights and data, and its programs.
@@ -79,11 +85,12 @@ class Supernet:
         dtype: The type of its weights, in which it computes.
     """
 
-    def __init__(self, subject: Subject, dtype: Any = jnp.float32) -> None:
+    def __init__(self, subject: Subject, dtype: str = "float32") -> None:
         self.space = subject.decoder.space()
         self.network = subject.decoder.build(rngs=nnx.Rngs(0))
         self.graph, params = nnx.split(self.network, nnx.Param)
-        self.params: Params = jax.tree.map(lambda weight: weight.astype(dtype), params)
+        cast = functools.partial(jax.lax.convert_element_type, new_dtype=dtype)
+        self.params: Params = jax.tree.map(cast, params)
         rng = np.random.default_rng(0)
         shape = (subject.batch, subject.tokens + 1)
         text = rng.integers(subject.decoder.vocabulary, size=shape, dtype=np.int32)

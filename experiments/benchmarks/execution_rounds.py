@@ -107,7 +107,9 @@ def against(ours: Sequence[float], reference: Sequence[float]) -> dict[str, Any]
     The ratio is the median over rounds of the ratio within a round, with its quartiles.
     """
     ratios = np.asarray(ours) / np.asarray(reference)
-    low, middle, high = (round(float(q), 3) for q in np.percentile(ratios, (25, 50, 75)))
+    low, middle, high = (
+        round(float(q), 3) for q in np.percentile(ratios, (25, 50, 75))
+    )
     return {"ms": median(ours), "ratio": middle, "quartiles": [low, high]}
 
 

@@ -1,7 +1,6 @@
-"""What single subnets add up to: a training step, and a population's evaluation."""
+"""The whole sandwich step against the sum of what `Fixed` programs make it of."""
 
 import functools
-import operator
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jaxtyping import Array, Float
 
 from experiments.benchmarks.execution_cases import EXECUTIONS, Logits, Supernet, Tokens
@@ -24,11 +22,7 @@ from experiments.benchmarks.execution_rounds import (
 )
 from kernels.extents import Execution
 from search.space import Genotype, Genotypes
-from search.workers import CHUNK
-from supernets.decoder.extraction import extract
-from supernets.decoder.spec import Decoder
-from supernets.evaluation import make_evaluate
-from supernets.losses import NATS_PER_BIT, cross_entropy, distillation
+from supernets.losses import cross_entropy, distillation
 from supernets.lowering import fixed_extents
 from supernets.optimizer import AdamW
 from supernets.sandwich import Sandwich
@@ -42,10 +36,6 @@ PAIRS = 2
 """Pairs of random subnets that a sandwich step is measured with."""
 
 PARTS = ("largest", "smallest", "first random", "second random", "update")
-
-POPULATION = 64
-EXTRACTED = 6
-"""Members that are extracted and compiled by themselves; the rest would take as long."""
 
 
 class Trainer:
@@ -122,9 +112,7 @@ class Trainer:
         """Compiles and readies the mean of gradients and the optimiser's step."""
 
         def apply(state: TrainState, gradients: list[Params]) -> TrainState:
-            total = jax.tree.map(
-                lambda *parts: functools.reduce(operator.add, parts), *gradients
-            )
+            total = functools.reduce(optax.tree.add, gradients)
             mean = optax.tree.scale(1 / len(gradients), total)
             # Optax adds whole to real numbers, which this program has forbidden.
             with jax.numpy_dtype_promotion("standard"):
@@ -155,7 +143,8 @@ def measure_sandwich(supernet: Supernet, *, rounds: int) -> dict[str, Any]:
     (_, logits), gradient = teacher.call(*supernet.operands)
     update, updating = trainer.update([gradient] * trainer.sandwich.subnets)
     small = trainer.student(supernet.space.smallest, logits)
-    programs, cases = [teacher, small, updating], {}
+    programs = [teacher, small, updating]
+    cases: dict[int, dict[str, Run]] = {}
     for number in range(PAIRS):
         pair = trainer.pair(number)
         students = [trainer.student(genotype, logits) for genotype in pair]
@@ -172,7 +161,9 @@ def measure_sandwich(supernet: Supernet, *, rounds: int) -> dict[str, Any]:
         }
     samples = alternate(cases, rounds=rounds, label="sandwich")
     return _sandwich(list(samples.values())) | {
-        "first_step_seconds": {n: round(seconds, 3) for n, (_, seconds) in steps.items()},
+        "first_step_seconds": {
+            n: round(seconds, 3) for n, (_, seconds) in steps.items()
+        },
         "fixed_programs": len(programs),
         "fixed_compile_seconds": round(sum(p.compile_seconds for p in programs), 3),
     }
@@ -190,39 +181,3 @@ def _sandwich(samples: list[Samples]) -> dict[str, Any]:
         },
         **{name: against(mean[name], parts) for name in EXECUTIONS},
     }
-
-
-def measure_population(
-    decoder: Decoder, *, windows: int, tokens: int, rounds: int
-) -> dict[str, Any]:
-    """Times the evaluation of `POPULATION` random subnets.
-
-    Args:
-        decoder: The supernet.
-        windows: Sequences that each subnet is evaluated on.
-        tokens: Their length.
-        rounds: Timed evaluations of the population by each execution.
-
-    Returns:
-        Milliseconds of one program that serves all, without and with its compilation;
-        and, scaled from `EXTRACTED` members, of extracting and compiling each.
-    """
-    supernet = decoder.build(rngs=nnx.Rngs(0))
-    space = decoder.space()
-    params = nnx.state(supernet, nnx.Param)
-    rng = np.random.default_rng(0)
-    population = space.sample(POPULATION, rng)
-    text = rng.integers(decoder.vocabulary, size=(windows, tokens + 1), dtype=np.int32)
-    data = text[:, :-1], text[:, 1:]
-    evaluations: dict[str, Run] = {}
-    compile_ms: dict[str, float] = {}
-    executions: tuple[Execution, ...] = (*EXECUTIONS, "auto")
-    for execution in executions:
-        evaluate = make_evaluate(supernet, space, execution=execution)
-
-        def run(evaluate=evaluate, genotypes: Genotypes = population) -> None:
-            for start in range(0, len(genotypes), CHUNK):
-                evaluate(params, genotypes[start : start + CHUNK], *data)
-
-        start = time.perf_counter()
-        run(population[:CHUNK])

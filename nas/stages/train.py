@@ -80,8 +80,10 @@ class _Loop:
             space=space,
             supernet=supernet,
             optimizer=optimizer,
-            step=make_train_step(supernet, space, optimizer, policy),
-            evaluate=make_evaluate(supernet, space),
+            step=make_train_step(
+                supernet, space, optimizer, policy, execution=experiment.execution
+            ),
+            evaluate=make_evaluate(supernet, space, execution=experiment.execution),
         )
 
     def run(self, checkpoints: Checkpoints) -> TrainState:
