@@ -43,7 +43,7 @@ ROUNDS = 20
 WARM_UPS = 3
 HEAD_DIM = 32
 
-Rows = Float[Array, "rows features"]
+Rows = Float[Array, "rows _"]
 Picked = tuple[np.int32, ...]
 """Which choice of each extent."""
 

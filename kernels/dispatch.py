@@ -111,7 +111,8 @@ def recorded() -> Iterator[list[Decision]]:
     try:
         yield made
     finally:
-        _recorders.remove(made)
+        # By identity: lists of the same decisions are equal.
+        _recorders[:] = [each for each in _recorders if each is not made]
 
 
 def _record(decision: Decision) -> None:

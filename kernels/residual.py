@@ -6,9 +6,11 @@ small as the subnet, and a skipped layer hands its input on without touching it.
 
 import dataclasses
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 from typing_extensions import override
 
+from kernels.extents import Indexed, gated
 from kernels.operation import (
     Call,
     Extents,
@@ -25,15 +27,11 @@ Stream = Float[Array, "rows _"]
 def residual(norm: Call, inner: Call) -> Call:
     """Returns ``x + inner(norm(x))`` as one operation.
 
-    Args:
-        norm: Its extent is that of the features, or size 0 where ``inner`` is skipped.
-        inner: Its first extent is that of the features.
+    The norm runs on the first extent of ``inner``, that of the features, and not at all
+    where ``inner`` is skipped.
     """
-    return Call(
-        Residual(norm.operation, inner.operation),
-        (*norm.extents, *inner.extents),
-        (norm.weights, inner.weights),
-    )
+    weights = norm.weights, inner.weights
+    return Call(Residual(norm.operation, inner.operation), inner.extents, weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Residual(Operation):
         self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]
     ) -> tuple[Stream, Tree]:
         z = self._normalised(sizes, x, weights)
-        y, saved = self.inner.forward(sizes[1:], z, weights[1])
+        y, saved = self.inner.forward(sizes, z, weights[1])
         if not all(sizes):
             return x, saved
         return prefix(x, None, sizes[0]) + y, saved
@@ -68,7 +66,7 @@ class Residual(Operation):
         gradient: Stream,
     ) -> tuple[Stream, tuple[Tree, Tree]]:
         z = self._normalised(sizes, x, weights)
-        inner = self.inner.backward(sizes[1:], z, weights[1], saved, gradient)
+        inner = self.inner.backward(sizes, z, weights[1], saved, gradient)
         z_grad = padded_like(inner[0], z)
         x_grad, shared = self.norm.backward(sizes[:1], x, weights[0], None, z_grad)
         if x_grad is None or not all(sizes):
@@ -84,13 +82,13 @@ class Residual(Operation):
 
     @override
     def masked(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
-        z = self.norm.masked(extents[:1], x, weights[0])
-        return x + self.inner.masked(extents[1:], z, weights[1])
+        z = self.norm.masked(_norm_extents(extents), x, weights[0])
+        return x + self.inner.masked(extents, z, weights[1])
 
     @override
     def tiled(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
-        z = self.norm.masked(extents[:1], x, weights[0])
-        return x + self.inner.tiled(extents[1:], z, weights[1])
+        z = self.norm.masked(_norm_extents(extents), x, weights[0])
+        return x + self.inner.tiled(extents, z, weights[1])
 
     @override
     def refuses_tiles(self, x: Stream, weights: tuple[Tree, Tree]) -> str | None:
@@ -98,4 +96,19 @@ class Residual(Operation):
 
     @override
     def work(self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]) -> int:
-        return self.inner.work(sizes[1:], x, weights[1])
+        return self.inner.work(sizes, x, weights[1])
+
+
+def _norm_extents(extents: Extents) -> Extents:
+    """Returns the features, of size 0 where the operation is skipped.
+
+    Nobody reads the norm there, but a scale that went NaN in a layer that does not run
+    would reach those that do: NaN times a weight that is masked to zero is NaN.
+    """
+    features, *others = extents
+    for other in others:
+        if isinstance(other, Indexed) and 0 in other.choices:
+            runs = jnp.asarray([int(size > 0) for size in other.choices], jnp.int32)
+            gate = Indexed(runs[other.index], (0, 1), other.execution)
+            features = gated(features, gate)
+    return (features,)

@@ -69,7 +69,8 @@ def make_evaluate(
             return jax.lax.map(one, genotypes)
         return jax.lax.map(one, genotypes, batch_size=chunk)
 
-    shapes = _shapes(nnx.state(supernet, nnx.Param))
+    # Of parameters that need not exist yet, or not stay.
+    shapes = jax.tree.map(_shape, nnx.state(supernet, nnx.Param))
 
     @functools.cache
     def chunk_for(population: int, windows: int, tokens: int) -> int:
@@ -96,6 +97,5 @@ def make_evaluate(
     return evaluate
 
 
-def _shapes(params: Params) -> Params:
-    """Returns the shapes of parameters, which need not exist yet."""
-    return jax.eval_shape(lambda: jax.tree.map(jnp.asarray, params))
+def _shape(leaf: Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)

@@ -158,7 +158,7 @@ def readme_rows(results: Mapping[str, Any]) -> list[str]:
     narrow, *wide = results["sizes"].values()
     population = results["population"]
     sandwich, low = narrow["sandwich"], narrow["training_bfloat16"]["rows"][0]
-    single = population["switched"]
+    single = population["auto"]
     names = " / ".join(NAMED)
     found = {
         f"Switched forward pass, {names}": _ratios(narrow, "forward", "switched"),
@@ -179,7 +179,7 @@ def readme_rows(results: Mapping[str, Any]) -> list[str]:
             f"{single['total_seconds']:.1f} s with one program, of which "
             f"{single['compile_seconds']:.1f} s compile it; "
             f"{population['extracted']['total_seconds']:.0f} s with a program for each "
-            f"(from {population['extracted_members']})"
+            f"(scaled from {population['extracted_members']})"
         ),
     }
     return [f"| {what} | {value} |" for what, value in found.items()]

@@ -14,18 +14,18 @@ from nas.report.drawing import LIGHT
 
 PANELS = {"forward": "Forward", "training": "Forward + backward"}
 
-STYLES = {"masked": ("amber", "s"), "switched": ("front", "o")}
+STYLES = {"switched": ("front", "o"), "masked": ("amber", "s")}
 """Colour and marker of each execution."""
 
 TARGET = 1.05
 """How many times its own program's time a subnet may take."""
 
-WIDTH = 1130
+WIDTH = 1160
 HEAD_HEIGHT = 140
 ROW_HEIGHT = 27
 TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30)
 
-COLUMNS = {"switched": 62, "masked": 118, FIXED: 186}
+COLUMNS = {"switched": 68, "masked": 126, FIXED: 190}
 """Where the columns beside a panel end, in points."""
 
 Sizes = Mapping[str, Mapping[str, Any]]
@@ -40,19 +40,18 @@ def execution_figure(sizes: Sizes) -> Figure:
     figure = drawing.new_figure((WIDTH, height))
     title = "One program for all subnets against a program for each"
     drawing.set_title(figure, title, _key(), columns=4)
-    panels = figure.subplots(1, len(PANELS), sharex=True, sharey=True)
+    room = {"wspace": 0.05}
+    panels = figure.subplots(1, 2, sharex=True, sharey=True, gridspec_kw=room)
     for axes, (kind, name) in zip(panels, PANELS.items(), strict=True):
         axes.set_title(name, loc="left", fontsize=12)
         axes.axvspan(TICKS[0], TARGET, color=LIGHT["teal"], alpha=0.13, linewidth=0)
-        axes.axvline(1, color=LIGHT["ink"], linewidth=1.2, zorder=1)
+        axes.axvline(1, color=LIGHT["ink"], linewidth=1.2, zorder=2)
         axes.grid(visible=False, axis="y")
         axes.set(xscale="log", xlabel="Time / time of the subnet's own program")
         for size, results in sizes.items():
             for row in results[kind]["rows"]:
                 _draw(axes, places[size, row["subnet"]], row)
-        heads = {**dict.fromkeys(STYLES, ""), FIXED: "own, ms"}
-        heads |= {execution: execution for execution in STYLES}
-        _write(axes, 0, heads)
+        _write(axes, 0, {**{name: name for name in STYLES}, FIXED: "own, ms"})
     _limit(panels[0], sizes)
     _label(panels[0], sizes, places)
     return figure
@@ -70,28 +69,24 @@ def _places(sizes: Sizes) -> dict[tuple[str, str], int]:
 
 def _key() -> list[Line2D]:
     handles = [
-        Line2D(
-            [], [], color=LIGHT[hue], marker=marker, markersize=8, linestyle="", label=n
-        )
-        for n, (hue, marker) in STYLES.items()
+        Line2D([], [], color=LIGHT[hue], marker=marker, linewidth=0, label=name)
+        for name, (hue, marker) in STYLES.items()
     ]
     own = Line2D([], [], color=LIGHT["ink"], linewidth=1.2, label="its own program")
-    target = Line2D(
-        [],
-        [],
-        color=LIGHT["teal"],
-        alpha=0.25,
-        linewidth=9,
-        label=f"at most {TARGET} x",
-    )
+    target = Line2D([], [], color=LIGHT["teal"], alpha=0.25, linewidth=10)
+    target.set(label=f"at most {TARGET} times that", solid_capstyle="butt")
     return [*handles, own, target]
 
 
 def _draw(axes: Axes, place: int, row: Mapping[str, Any]) -> None:
-    for execution, (hue, marker) in STYLES.items():
+    most = max(row[execution]["ratio"] for execution in STYLES)
+    axes.plot([1, most], [place] * 2, color=LIGHT["rule"], linewidth=4, zorder=1)
+    # The last is on top, where both are as fast.
+    for execution, (hue, marker) in reversed(STYLES.items()):
         found = row[execution]
-        axes.plot(found["quartiles"], [place] * 2, color=LIGHT[hue], linewidth=1.6)
-        axes.plot(found["ratio"], place, marker=marker, markersize=8, color=LIGHT[hue])
+        drawn = {"color": LIGHT[hue], "zorder": 3}
+        axes.plot(found["quartiles"], [place] * 2, linewidth=1.6, **drawn)
+        axes.plot(found["ratio"], place, marker=marker, markersize=8, **drawn)
     ratios = {execution: f"{row[execution]['ratio']:.2f}" for execution in STYLES}
     _write(axes, place, {**ratios, FIXED: f"{row[FIXED]['ms']:,.1f}"})
 
@@ -119,7 +114,9 @@ def _label(axes: Axes, sizes: Sizes, places: Mapping[tuple[str, str], int]) -> N
     for size, name in places:
         costs = sizes[size]["subnets"].get(name)
         params = "" if costs is None else words.count(costs["params"])
-        labels.append(f"{name}, {params}" if params else f"Decoder of {size}")
+        labels.append(
+            f"{name}, {params}" if params else f"{size.capitalize()}: parameters"
+        )
     axes.set_yticks(list(places.values()), labels)
     axes.set_ylim(len(places) - 0.4, -0.6)
     for label, (_, name) in zip(axes.get_yticklabels(), places, strict=True):

@@ -305,12 +305,33 @@ def test_show_tells_axes_size_and_three_landmarks(capsys, recipe):
     assert "on an input of 1 x 16 tokens" in told
 
 
+def test_show_tells_how_sampled_subnets_run_and_why(capsys, recipe, monkeypatch):
+    assert code_of("show", recipe) == 0
+    told = said(capsys)
+    assert "Sampled subnets, execution 'auto' on cpu, one branch for each of" in told
+    for stage in ("train", "search"):
+        for operation in ("SelfAttention", "FeedForward"):
+            assert f"{stage} {operation} " in told
+    monkeypatch.setenv("NAS_EXECUTION", "masked")
+    assert code_of("show", recipe) == 0
+    told = said(capsys)
+    assert "execution 'masked' on cpu" in told
+    assert "FeedForward masked asked for" in told
+    assert "branch" not in told
+
+
+def test_an_execution_that_does_not_apply_is_told_and_exits_with_two(capsys, recipe):
+    assert code_of("show", recipe, "--execution", "pallas") == 2
+    told = said(capsys)
+    assert "execution 'pallas' does not apply to SelfAttention" in told
+    assert "Pallas has no compiler for the CPU" in told
+
+
 LIGHT = """
 import sys
 from nas.cli import main
 
-for arguments in (["--help"], ["run", "small_recipe.py", "--help"],
-                  ["show", "small_recipe.py"]):
+for arguments in (["--help"], ["run", "small_recipe.py", "--help"]):
     try:
         main(arguments)
     except SystemExit as end:
@@ -320,7 +341,7 @@ for arguments in (["--help"], ["run", "small_recipe.py", "--help"],
 """
 
 
-def test_help_and_show_start_no_array_library():
+def test_help_starts_no_array_library():
     line = [sys.executable, "-c", LIGHT]
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

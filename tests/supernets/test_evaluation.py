@@ -24,10 +24,10 @@ SPACE = SPEC.space()
 WINDOWS = tuple(np.asarray(part) for part in random_windows(batch=3))
 
 
-@pytest.fixture(scope="module")
-def evaluate():
+@pytest.fixture(scope="module", params=["masked", "switched"])
+def evaluate(request):
     """Losses of a population under random weights of a seed."""
-    score = make_evaluate(unweighted(SPEC), SPACE)
+    score = make_evaluate(unweighted(SPEC), SPACE, execution=request.param)
 
     def run(genotypes, seed=0):
         supernet = with_weights(SPEC, random_weights(SPEC, seed))
@@ -54,12 +54,16 @@ def test_losses_are_those_of_the_extracted_networks_in_bits(evaluate):
         assert_close(loss, float(nats) / math.log(2.0))
 
 
-def test_one_program_evaluates_all_populations_and_weights(evaluate, compilations):
-    evaluate(population(0))
-    before = len(compilations)
-    found = [evaluate(population(seed), seed) for seed in range(5)]
-    assert len(compilations) == before
-    assert len(np.unique(found)) > 5
+def test_few_programs_evaluate_a_search_of_500_subnets(compilations):
+    state = nnx.state(with_weights(SPEC, random_weights(SPEC)), nnx.Param)
+    genotypes = SPACE.sample(500, np.random.default_rng(0))
+    for execution in ("masked", "switched"):
+        score = make_evaluate(unweighted(SPEC), SPACE, execution=execution)
+        compilations.clear()
+        found = [score(state, g, *WINDOWS) for g in np.split(genotypes, 50)]
+        # Masked: one, and two that tell how many subnets fit side by side.
+        assert len(compilations) <= (4 if execution == "masked" else 2)
+        assert len(np.unique(found)) > 20
 
 
 def test_a_loss_does_not_depend_on_the_place_in_the_population(evaluate):
@@ -79,3 +83,15 @@ def test_genes_of_layers_that_do_not_run_change_no_loss(evaluate):
     noisy = np.where(SPACE.active_genes(genotypes), genotypes, noise).astype(np.int32)
     assert (noisy != genotypes).any()
     assert_equal(evaluate(noisy), evaluate(genotypes))
+
+
+def test_masked_subnets_run_side_by_side_as_memory_allows():
+    state = nnx.state(with_weights(SPEC, random_weights(SPEC)), nnx.Param)
+    genotypes = population(0, 8)
+    losses = []
+    for budget in (0, 10**9):
+        score = make_evaluate(
+            unweighted(SPEC), SPACE, execution="masked", budget=budget
+        )
+        losses.append(score(state, genotypes, *WINDOWS))
+    assert_close(losses[0], losses[1])

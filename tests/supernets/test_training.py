@@ -36,9 +36,11 @@ def state_of(seed, optimizer=DESCENT):
     return initial_state(with_weights(SPEC, random_weights(SPEC, seed)), optimizer)
 
 
-@pytest.fixture(scope="module")
-def step():
-    return make_train_step(unweighted(SPEC), SPACE, DESCENT, POLICY)
+@pytest.fixture(scope="module", params=["masked", "switched"])
+def step(request):
+    return make_train_step(
+        unweighted(SPEC), SPACE, DESCENT, POLICY, execution=request.param
+    )
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +105,15 @@ def test_losses_are_those_on_the_data_largest_first(step, one_by_one):
 
 
 def test_one_program_trains_all_subnets(step, compilations):
-    state, inputs = state_of(0), random_windows()
-    state, _ = step(state, *inputs, POLICY.sample(SPACE, seed=0, step=0))
-    before, rows = len(compilations), set()
-    for number in range(12):
+    state, inputs, rows = state_of(0), random_windows(), set()
+    compilations.clear()
+    for number in range(200):
         genotypes = POLICY.sample(SPACE, seed=1, step=number)
         rows |= {tuple(genotype) for genotype in genotypes.tolist()}
         state, _ = step(state, *inputs, genotypes)
-    assert len(rows) > 12
-    assert len(compilations) == before
+    assert len(rows) > 50
+    # One if this is the first test that runs the step, else none.
+    assert len(compilations) <= 1
 
 
 def train(step, seed, steps):

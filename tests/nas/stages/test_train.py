@@ -106,10 +106,10 @@ def test_a_lost_loss_is_told_with_its_subnet(tmp_path, monkeypatch, row, name):
     losses[row] = np.nan
     metrics = StepMetrics(losses, np.float32(1.0))
     monkeypatch.setattr(
-        stage, "make_train_step", lambda *_: lambda state, *_: (state, metrics)
+        stage, "make_train_step", lambda *_, **__: lambda state, *_: (state, metrics)
     )
     monkeypatch.setattr(
-        stage, "make_evaluate", lambda *_: lambda *_: np.ones(3, np.float64)
+        stage, "make_evaluate", lambda *_, **__: lambda *_: np.ones(3, np.float64)
     )
     message = rf"the loss of {name} is not finite at step 1; the last good .*step 0"
     with pytest.raises(RunError, match=message):
