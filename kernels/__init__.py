@@ -1,8 +1,8 @@
-"""Elastic array operations: every operation is written once against extents.
+"""Elastic array operations: every operation is written once, on static sizes.
 
-`extents` says how much of a dimension is active. `linear`, `normalization`,
-`embedding`, `attention` and `feed_forward` are the operations. Each takes full-size
-weights and extents, and chooses how to run from the kind of extent it is given:
-static slices for `Fixed`, masks for `Indexed` and `Mixed`. Another way to run an
-operation (switched bodies, a Pallas kernel) is another file beside the operation.
+`extents` says how much of a dimension is active, and how that is known. `linear`,
+`normalization`, `embedding`, `attention` and `feed_forward` are the operations,
+`residual` joins one with its norm. Each takes full-size weights and extents, and
+`dispatch` decides how it runs: sliced, masked, switched (`switched`) or by kernels that
+skip inactive tiles (`tiles`, `pallas`). `operation` is what an operation has to bring.
 """
