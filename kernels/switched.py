@@ -170,8 +170,9 @@ class _Switch:
 
     def _shapes(self, sizes: Sizes, x: Array, weights: Tree) -> tuple[Tree, Tree]:
         """Returns the shapes of a body's output and of what its gradient needs."""
-        forward = functools.partial(self.operation.forward, sizes)
-        return jax.eval_shape(forward, x, weights)
+        leaves, structure = jax.tree.flatten((x, weights))
+        kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        return _body_shapes(self.operation, sizes, structure, kinds)
 
     def _extents(self, picked: Picked) -> Extents:
         left = iter(picked)
@@ -179,6 +180,19 @@ class _Switch:
             Fixed(axis) if isinstance(axis, int) else Indexed(next(left), axis)
             for axis in self.axes
         )
+
+
+@functools.lru_cache(maxsize=1024)
+def _body_shapes(
+    operation: Operation,
+    sizes: Sizes,
+    structure: jax.tree_util.PyTreeDef,
+    kinds: tuple[tuple[tuple[int, ...], jnp.dtype], ...],
+) -> tuple[Tree, Tree]:
+    """Remembered: layers are alike, and tracing each body of each takes a while."""
+    leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds]
+    x, weights = jax.tree.unflatten(structure, leaves)
+    return jax.eval_shape(functools.partial(operation.forward, sizes), x, weights)
 
 
 def batchable(

@@ -141,7 +141,10 @@ def measure_sandwich(supernet: Supernet, *, rounds: int) -> dict[str, Any]:
     steps = {name: trainer.step(name) for name in EXECUTIONS}
     teacher = trainer.teacher()
     (_, logits), gradient = teacher.call(*supernet.operands)
-    update, updating = trainer.update([gradient] * trainer.sandwich.subnets)
+    # Of separate memory, as the gradients of separate subnets are.
+    update, updating = trainer.update(
+        [jax.tree.map(jnp.copy, gradient) for _ in range(trainer.sandwich.subnets)]
+    )
     small = trainer.student(supernet.space.smallest, logits)
     programs = [teacher, small, updating]
     cases: dict[int, dict[str, Run]] = {}

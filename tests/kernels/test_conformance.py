@@ -1,7 +1,7 @@
 """The law of extents, for every operation: a row of `OPERATIONS` admits a new one.
 
-`Fixed`, `Indexed` in each execution and one-hot `Mixed` extents give the same values and
-gradients, and what is inactive has no influence and no gradient.
+`Fixed`, `Indexed` in each execution and one-hot `Mixed` extents give the same values
+and gradients, and what is inactive has no influence and no gradient.
 """
 
 import dataclasses
@@ -16,12 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import tiles
-from kernels.attention import AttentionWeights, self_attention
+from kernels.attention import AttentionWeights, attention_call, self_attention
+from kernels.dispatch import run
 from kernels.embedding import attend, embed
 from kernels.extents import Extent, Fixed, Indexed, Mixed, restrict
-from kernels.feed_forward import FeedForwardWeights, feed_forward
+from kernels.feed_forward import FeedForward, FeedForwardWeights, feed_forward
 from kernels.linear import add_bias, matmul
-from kernels.normalization import layer_norm, rms_norm
+from kernels.normalization import LayerNorm, RmsNorm, layer_norm, rms_norm
+from kernels.operation import Call
+from kernels.residual import residual
 from tests.kernels.comparison import (
     assert_close,
     assert_equal,
@@ -32,11 +35,15 @@ from tests.kernels.comparison import (
 
 SIZES = {
     "features": (3, 4, 6),
-    "units": (0, 2, 3, 5),
+    "units": (0, 3, 4, 5),
     "heads": (0, 2, 4),
     "kv_heads": (0, 1, 2),
 }
-"""Elastic dimensions; the index of kv_heads is that of heads."""
+"""Elastic dimensions; the index of kv_heads is that of heads.
+
+None that a norm runs on has a size of 2: the difference of two values may nearly
+vanish, and what is divided by it is then mostly rounding.
+"""
 
 TOKENS, ROWS, HEAD_DIM, VOCABULARY = 3, 6, 2, 5
 IDS = jnp.asarray([0, 4, 2, 2, 1, 0])
@@ -70,6 +77,21 @@ def attention(arrays, extents):
 def network(arrays, extents):
     weights = FeedForwardWeights(arrays["up"], arrays["down"], arrays.get("gate"))
     return feed_forward(arrays["x"], weights, extents["features"], extents["units"])
+
+
+def layer_of_attention(arrays, extents):
+    norm = Call(LayerNorm(), (extents["features"],), (arrays["scale"], arrays["bias"]))
+    weights = AttentionWeights(*(arrays[k] for k in ("query", "key", "value", "out")))
+    sizes = extents["features"], extents["heads"]
+    inner = attention_call(weights, *sizes, tokens=TOKENS)
+    return run(residual(norm, inner), arrays["x"])
+
+
+def layer_of_units(arrays, extents):
+    norm = Call(RmsNorm(), (extents["features"],), arrays["scale"])
+    weights = FeedForwardWeights(*(arrays[k] for k in ("up", "down", "gate")))
+    inner = Call(FeedForward(), (extents["features"], extents["units"]), weights)
+    return run(residual(norm, inner), arrays["x"])
 
 
 def attention_weights(kv_heads):
@@ -166,6 +188,20 @@ OPERATIONS = [
         attention,
         {"x": FEATURES},
     ),
+    Operation(
+        "residual_feed_forward",
+        FEATURES,
+        PLAIN | {"gate": UNITS, "scale": ("features",)},
+        layer_of_units,
+        {"x": FEATURES},
+    ),
+    Operation(
+        "residual_attention",
+        FEATURES,
+        attention_weights("kv_heads") | {"scale": ("features",), "bias": ("features",)},
+        layer_of_attention,
+        {"x": FEATURES},
+    ),
 ]
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
@@ -245,7 +281,7 @@ def traced(operation: Operation):
         gradients, output = jax.grad(total, has_aux=True)(arrays, cotangent, extents)
         return output, gradients
 
-    return quick_jit(run), quick_jit(jax.vmap(run, (0, None, 0))), traces
+    return quick_jit(run), quick_jit(jax.vmap(run)), traces
 
 
 @functools.cache
@@ -338,18 +374,23 @@ def test_one_program_serves_all_subnets_and_maps_over_them(operation, execution)
         }
         for _ in range(6)
     ]
-    cotangent = cotangent_of(operation, 0)
-    batch = [arrays_of(operation, indices, 0) for indices in population]
+    whole_cotangent = cotangent_of(operation, 0)
+    # What is inactive has no gradient to hand on: a residual stream would.
+    batch = [
+        (
+            arrays_of(operation, indices, 0),
+            outside(whole_cotangent, active(operation.output, indices), 0.0),
+            indexed(indices, execution),
+        )
+        for indices in population
+    ]
     run, mapped, traces = traced(operation)
-    run(batch[0], cotangent, indexed(population[0], execution))
+    run(*batch[0])
     traces.clear()
-    rows = [
-        run(arrays, cotangent, indexed(indices, execution))
-        for arrays, indices in zip(batch, population, strict=True)
-    ]
+    rows = [run(*each) for each in batch]
     assert not traces
-    stacked = [
+    together, expected = (
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-        for trees in (batch, [indexed(i, execution) for i in population], rows)
-    ]
-    assert_close(mapped(stacked[0], cotangent, stacked[1]), stacked[2])
+        for trees in (batch, rows)
+    )
+    assert_close(mapped(*together), expected)
