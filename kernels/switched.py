@@ -9,7 +9,6 @@ there the operation runs masked.
 import dataclasses
 import functools
 import itertools
-import math
 from collections.abc import Callable
 
 import jax
@@ -19,7 +18,15 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Int
 
 from kernels.extents import Fixed, Indexed
-from kernels.operation import Extents, Operation, Sizes, Tree, padded_like, prefix
+from kernels.operation import (
+    Extents,
+    Operation,
+    Sizes,
+    Tree,
+    padded,
+    padded_like,
+    prefix,
+)
 
 Axes = tuple[int | tuple[int, ...], ...]
 """What is static of extents: a size, or the choices of an index."""
@@ -234,29 +241,21 @@ def _zeros(shape: jax.ShapeDtypeStruct) -> Array:
 def _stored(part: Array, room: jax.ShapeDtypeStruct) -> Array:
     """Lays an array at the start of one that has room for that of any body.
 
-    Matrices are laid row after row, which copies them in one piece. The barrier keeps
-    XLA from making a padding out of it, which on a CPU is slower than to fill with
-    zeros and to copy.
+    Matrices come from products, and are copied in one piece: row after row into zeros,
+    which a barrier keeps XLA from making a padding of. Arrays of more axes come from
+    loops, which write their padding too.
     """
-    if part.shape == room.shape:
-        return part
-    shape = _flat(room.shape)
-    empty = jax.lax.optimization_barrier(jnp.zeros(shape, part.dtype))
-    part = part.reshape(_flat(part.shape))
-    laid = jax.lax.dynamic_update_slice(empty, part, (0,) * part.ndim)
+    if part.shape == room.shape or len(room.shape) != 2:
+        return padded(part, room.shape)
+    empty = jax.lax.optimization_barrier(jnp.zeros(room.size, part.dtype))
+    laid = jax.lax.dynamic_update_slice(empty, part.reshape(part.size), (0,))
     return laid.reshape(room.shape)
 
 
 def _restored(stored: Array, shape: jax.ShapeDtypeStruct) -> Array:
-    if stored.shape == shape.shape:
-        return stored
-    flat = stored.reshape(_flat(stored.shape))
-    return prefix(flat, *_flat(shape.shape)).reshape(shape.shape)
-
-
-def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns a matrix as one row; more axes would lose the layout XLA chose."""
-    return (math.prod(shape),) if len(shape) == 2 else shape
+    if stored.shape == shape.shape or len(shape.shape) != 2:
+        return prefix(stored, *shape.shape)
+    return prefix(stored.reshape(stored.size), shape.size).reshape(shape.shape)
 
 
 def _axis(mapped: bool) -> int | None:
