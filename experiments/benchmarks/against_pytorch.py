@@ -43,6 +43,8 @@ THREADS = 2
 WARMUPS = 2
 ROUNDS = 20
 
+NAMED = ("largest", "middle", "smallest")
+
 DECODERS = {
     "width 256": Decoder(
         width=(128, 192, 256),
@@ -320,6 +322,27 @@ def _times(
         np.array([seconds[case][side] for case in cases]) for side in ("ours", "theirs")
     )
     return Times.of(ours, theirs)
+
+
+def readme_rows(results: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of the README's table of measured results."""
+    rows = []
+    for size in results["sizes"].values():
+        ratios = {
+            (row["kind"], row["subnet"], row["precision"]): f"{row['ratio']:.2f}x"
+            for row in size["rows"]
+            if "ratio" in row
+        }
+        for kind, name in (("forward", "Forward pass"), ("training", "Training step")):
+            told = [ratios[kind, subnet, "float32"] for subnet in NAMED]
+            rows.append(f"| {name}, {' / '.join(NAMED)} | {' / '.join(told)} |")
+        told = [
+            f"{ratio} in {precision}"
+            for (kind, _, precision), ratio in ratios.items()
+            if kind == "sandwich"
+        ]
+        rows.append(f"| Sandwich step of four subnets | {', '.join(told)} |")
+    return rows
 
 
 if __name__ == "__main__":

@@ -4,16 +4,21 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 import nas
-from experiments.benchmarks.quickstart import RESULTS, readme_rows
+from experiments.benchmarks import against_pytorch, execution, quickstart
+from experiments.benchmarks.quickstart import RESULTS
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_measured_figures_are_those_of_the_committed_results():
-    results = json.loads((RESULTS / "quickstart.json").read_text())
-    for row in readme_rows(results):
+@pytest.mark.parametrize("benchmark", [quickstart, execution, against_pytorch])
+def test_measured_figures_are_those_of_the_committed_results(benchmark):
+    name = benchmark.__name__.rpartition(".")[2]
+    results = json.loads((RESULTS / f"{name}.json").read_text())
+    for row in benchmark.readme_rows(results):
         assert row in README
 
 
