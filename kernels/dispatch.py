@@ -1,16 +1,15 @@
 """The one place that decides how an operation runs on the extents it is given.
 
 `Fixed` extents alone are sliced. Where one is `Mixed`, weights are masked softly. Where
-sizes are traced (`Indexed`), there are three ways, and ``"auto"`` takes the first that
-applies:
+sizes are traced (`Indexed`), there are three ways:
 
-============  ========================================  =============================
-execution     how                                       applies
-============  ========================================  =============================
-``switched``  one of several bodies of static size      few bodies, and sizes worth it
-``pallas``    kernels that skip inactive tiles          on a GPU or TPU, if asked for
-``masked``    full size with weights masked to zero     always
-============  ========================================  =============================
+============  ========================================  ==============================
+execution     how                                       ``"auto"`` takes it
+============  ========================================  ==============================
+``switched``  one of several bodies of static size      for few bodies that are worth it
+``masked``    full size with weights masked to zero     otherwise
+``pallas``    kernels that skip inactive tiles          never: not yet timed on a device
+============  ========================================  ==============================
 
 Under `jax.vmap` over subnets a switch runs masked (see `kernels.switched`). The
 environment variable ``NAS_EXECUTION`` forces one way on every operation, for debugging.
@@ -34,8 +33,8 @@ MOST_BODIES = 16
 """Bodies of a switch: each is compiled, forward and backward."""
 
 LEAST_SAVED = 2**16
-"""Work a switch must save on average. Entering a body costs what a CPU needs for some
-ten thousand multiply-accumulates, and padding its results takes more."""
+"""Multiply-accumulates that a switch must save on average: for less, entering a body
+and padding what it returns is not worth it (`python -m kernels.benchmark`)."""
 
 
 def run(call: Call, x: Array) -> Array:
