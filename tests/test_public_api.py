@@ -79,7 +79,12 @@ def test_every_public_name_is_documented(name):
 
 @pytest.mark.parametrize("name", modules())
 def test_every_module_is_documented_and_its_examples_hold(name):
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        pytest.skip("torch is only in the environment that the comparison builds")
     assert inspect.getdoc(module)
     result = doctest.testmod(module)
     assert result.failed == 0

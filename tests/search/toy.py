@@ -32,7 +32,8 @@ class Toy:
 
     def error(self, genotypes: Genotypes) -> np.ndarray:
         width = self.space.values(genotypes, "width")
-        strength = np.sqrt(self._active_ffn(genotypes)) @ self.gains
+        # Not a matrix product: its last digit may depend on how many rows there are.
+        strength = (np.sqrt(self._active_ffn(genotypes)) * self.gains[None]).sum(1)
         return 1.0 / (1.0 + strength * np.sqrt(width))
 
     def evaluate(self, genotypes: Genotypes) -> Iterator[tuple[int, Metrics]]:
