@@ -100,7 +100,8 @@ def test_the_advice_of_an_infeasible_bound_is_enough(value, at_least):
     error = InfeasibleError(Bound("latency_ms", 1.0, at_least=at_least), ARCH, value)
     enough = float(str(error).rsplit(" ", 1)[1])
     assert enough <= value if at_least else enough >= value
-    assert enough == pytest.approx(value, rel=1e-5)
+    # One unit of the sixth digit, which floats round too.
+    assert enough == pytest.approx(value, rel=1.0001e-5)
 
 
 def test_an_infeasible_bound_says_what_is_nearest_and_what_to_do():
