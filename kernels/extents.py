@@ -165,6 +165,11 @@ def _crossed(base: Mixed, factor: Mixed) -> Mixed:
     return Mixed(weights, _pairs(base, factor), factors=factors)
 
 
+def largest_size(extent: Extent) -> int:
+    """Returns the size of the largest choice."""
+    return extent.size if isinstance(extent, Fixed) else max(extent.choices)
+
+
 def active_size(extent: Extent) -> int | Float[Array, ""]:
     """Returns the (expected) number of active entries."""
     if isinstance(extent, Fixed):
@@ -205,7 +210,7 @@ def restrict(array: Array, extent: Extent, axis: int) -> Array:
     and gradients there are exactly zero. A soft mask keeps them out where it is 0
     (`mixtures.weighted`).
     """
-    largest = extent.size if isinstance(extent, Fixed) else max(extent.choices)
+    largest = largest_size(extent)
     if largest < array.shape[axis]:
         array = jax.lax.slice_in_dim(array, 0, largest, axis=axis)
     if isinstance(extent, Fixed):

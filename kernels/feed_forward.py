@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from typing_extensions import override
 
 from kernels import dispatch, tiles
-from kernels.extents import Extent, restrict_axes
+from kernels.extents import Extent, largest_size, restrict_axes
 from kernels.operation import Call, Extents, Operation, Sizes, active, prefix, static
 
 
@@ -96,7 +96,7 @@ class FeedForward(Operation):
         # Imported where used: these kernels take the weights that this module defines.
         from kernels.pallas.feed_forward import prefix_feed_forward
 
-        largest = tuple(tiles.largest(extent) for extent in extents)
+        largest = tuple(largest_size(extent) for extent in extents)
         _, cut = _active(largest, x, weights)
         sizes = tuple(tiles.active_count(extent) for extent in extents)
         return prefix_feed_forward(x, cut, *sizes, interpret=tiles.interpreted())

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from kernels.extents import Extent, Fixed, Indexed
+from kernels.extents import Extent, Fixed, Indexed, largest_size
 
 INTERPRET = "NAS_PALLAS_INTERPRET"
 
@@ -47,14 +47,9 @@ def product(
     """
     from kernels.pallas.prefix_matmul import prefix_matmul
 
-    weight = weight[: largest(inputs), : largest(outputs)].astype(x.dtype)
+    weight = weight[: largest_size(inputs), : largest_size(outputs)].astype(x.dtype)
     sizes = active_count(inputs), active_count(outputs)
     return prefix_matmul(x, weight, *sizes, interpret=interpreted())
-
-
-def largest(extent: Extent) -> int:
-    """Returns the size of the largest choice."""
-    return extent.size if isinstance(extent, Fixed) else max(extent.choices)
 
 
 def active_count(extent: Extent) -> int | Int[Array, ""]:

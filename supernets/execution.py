@@ -21,7 +21,7 @@ from kernels.executions import Execution
 from kernels.extents import Fixed
 from kernels.switched import batchable
 from search.space import Choice, Space
-from supernets.lowering import Extents, indexed_extents, sizes_of
+from supernets.lowering import Extents, indexed_extents, size_choices, sizes_of
 
 MOST_BRANCHES = 8
 """Branches of the outer switch; each is a whole network to compile."""
@@ -78,7 +78,7 @@ def outer_branches(space: Space) -> list[dict[str, int]]:
 
 def _shared(space: Space) -> list[Choice]:
     """Returns the choices of sizes that the whole network makes once."""
-    return [c for c in space.choices if not c.per_layer and type(c.values[0]) is int]
+    return [choice for choice in size_choices(space) if not choice.per_layer]
 
 
 def _switch(

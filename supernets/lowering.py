@@ -61,7 +61,7 @@ def fixed_extents(space: Space, genotype: Genotype) -> Extents:
     extents: dict[str, Extent | tuple[Extent, ...]] = {
         "depth": tuple(Fixed(int(on)) for on in active)
     }
-    for choice in _sizes(space):
+    for choice in size_choices(space):
         sizes = sizes_of(choice)
         genes = genotype[space.slices[choice.name]]
         picked = tuple(Fixed(sizes[gene]) for gene in genes)
@@ -82,7 +82,7 @@ def indexed_extents(
     extents: dict[str, Extent | tuple[Extent, ...]] = {
         "depth": _gates(space, genotype, execution)
     }
-    for choice in _sizes(space):
+    for choice in size_choices(space):
         where = space.slices[choice.name]
         sizes = sizes_of(choice)
         picked = tuple(
@@ -115,7 +115,7 @@ def mixed_extents(space: Space, probabilities: Mapping[str, Array]) -> Extents:
     extents: dict[str, Extent | tuple[Extent, ...]] = {
         "depth": _mixed_depth(space, probabilities)
     }
-    for choice in _sizes(space):
+    for choice in size_choices(space):
         sizes, rows = sizes_of(choice), probabilities[choice.name]
         extents[choice.name] = (
             tuple(Mixed(row, sizes, choice.name) for row in rows)
@@ -173,7 +173,8 @@ def full_size(dimension: Dimension) -> int:
     return sizes_of(dimension)[-1]
 
 
-def _sizes(space: Space) -> list[Choice]:
+def size_choices(space: Space) -> list[Choice]:
+    """Returns the choices that are sizes: those of integers."""
     return [c for c in space.choices if type(c.values[0]) is int]
 
 
@@ -196,7 +197,7 @@ def _require_shapes(space: Space, probabilities: Mapping[str, Array]) -> None:
         choice.name: (space.layers,) * choice.per_layer + (len(choice.values),)
         for choice in space.choices
     }
-    required = {choice.name for choice in _sizes(space)}
+    required = {choice.name for choice in size_choices(space)}
     if space.depth is not None:
         counts = (len(space.depth.values),)
         legal["depth"] = (space.layers, len(GATE)) if space.free else counts

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from experiments.benchmarks.against_pytorch import DECODERS
+from experiments.benchmarks.against_pytorch import DECODERS, NAMED
 from experiments.benchmarks.execution_cases import (
     EXECUTIONS,
     FIXED,
@@ -50,8 +50,6 @@ MIDDLE = {
     "ffn": (0, 1, 2, 3, 1, 2),
 }
 """Which choices the middle subnet makes."""
-
-NAMED = ("largest", "middle", "smallest")
 
 
 def main() -> None:
