@@ -18,7 +18,7 @@ from kernels.dispatch import (
     run,
 )
 from kernels.executions import Execution, ExecutionError
-from kernels.extents import Fixed, Indexed, Mixed
+from kernels.extents import Fixed, Indexed, Mixed, largest_size
 from kernels.feed_forward import FeedForward, FeedForwardWeights
 from kernels.normalization import RmsNorm
 from kernels.operation import Call
@@ -40,7 +40,7 @@ def free_choice(monkeypatch):
 
 def network(hidden, *, features=FEATURES, largest=HIDDEN):
     extent = features if isinstance(features, Indexed) else Fixed(features)
-    width = tiles.largest(extent)
+    width = largest_size(extent)
     weights = FeedForwardWeights(
         jnp.asarray(normal((width, largest), 0, 0.1)),
         jnp.asarray(normal((largest, width), 1, 0.1)),
