@@ -1,4 +1,4 @@
-"""Elastic causal self-attention: multi-head and grouped-query, rotary positions."""
+"""Elastic self-attention: causal or not, grouped queries, rotary positions or none."""
 
 import dataclasses
 import math
@@ -8,17 +8,17 @@ from jaxtyping import Array, Float
 from typing_extensions import override
 
 from kernels import dispatch, tiles
-from kernels.causal import (
+from kernels.dot_product import (
     Heads,
     Scores,
     SharedHeads,
     attend,
     attend_backward,
-    causal_attention,
+    dot_product_attention,
 )
 from kernels.extents import Extent, resized, restrict_axes
 from kernels.operation import Call, Extents, Operation, Sizes, active, prefix, static
-from kernels.rotary import rotary_angles, rotate
+from kernels.rotary import RotaryAngles, rotary_angles, rotate
 
 
 class AttentionWeights(NamedTuple):
@@ -42,9 +42,10 @@ def self_attention(
     heads: Extent,
     *,
     tokens: int,
-    rotary_base: float = 10_000.0,
+    causal: bool = True,
+    rotary_base: float | None = 10_000.0,
 ) -> Float[Array, "rows features"]:
-    """Attends causally with the active heads.
+    """Attends within sequences with the active heads.
 
     Rows are ``batch * tokens`` flattened: XLA's matrix products on a CPU are about
     twice as fast on two-dimensional inputs. A subnet of ``h`` query heads uses the
@@ -57,10 +58,17 @@ def self_attention(
         features: Extent of the model width.
         heads: Extent of the query heads; size 0 skips the operation.
         tokens: Sequence length.
-        rotary_base: Base of the rotary frequencies (Su 2021, section 3.2.2).
+        causal: Whether a position sees only those up to its own, or all.
+        rotary_base: Base of the rotary frequencies (Su 2021, section 3.2.2), or none to
+            leave positions to what was added to ``x``.
     """
     call = attention_call(
-        weights, features, heads, tokens=tokens, rotary_base=rotary_base
+        weights,
+        features,
+        heads,
+        tokens=tokens,
+        causal=causal,
+        rotary_base=rotary_base,
     )
     return dispatch.run(call, x)
 
@@ -71,10 +79,11 @@ def attention_call(
     heads: Extent,
     *,
     tokens: int,
-    rotary_base: float = 10_000.0,
+    causal: bool = True,
+    rotary_base: float | None = 10_000.0,
 ) -> Call:
     """Returns `self_attention` without its input."""
-    operation = SelfAttention(tokens, weights.group, rotary_base)
+    operation = SelfAttention(tokens, weights.group, causal, rotary_base)
     return Call(operation, (features, heads), weights)
 
 
@@ -87,7 +96,8 @@ class SelfAttention(Operation):
 
     tokens: int
     group: int
-    rotary_base: float
+    causal: bool
+    rotary_base: float | None
 
     @override
     def masked(self, extents: Extents, x: Array, weights: AttentionWeights) -> Array:
@@ -110,11 +120,11 @@ class SelfAttention(Operation):
         self, sizes: Sizes, x: Array, weights: AttentionWeights
     ) -> tuple[Array, Saved]:
         z, cut = self._active(sizes, x, weights)
-        angles = rotary_angles(self.tokens, cut.query.shape[-1], self.rotary_base)
-        query = rotate(self._split(z @ _flat(cut.query), cut.query), angles)
-        key = rotate(self._split(z @ _flat(cut.key), cut.key), angles)
+        angles = self._angles(weights)
+        query = _rotated(self._split(z @ _flat(cut.query), cut.query), angles)
+        key = _rotated(self._split(z @ _flat(cut.key), cut.key), angles)
         value = self._split(z @ _flat(cut.value), cut.value)
-        mixed, probabilities = attend(query, key, value)
+        mixed, probabilities = attend(query, key, value, causal=self.causal)
         merged = _merge(mixed)
         y = merged @ cut.output.reshape(merged.shape[1], sizes[0])
         return y, (query, key, value, probabilities, merged)
@@ -137,9 +147,10 @@ class SelfAttention(Operation):
             (query, key, value, probabilities, mixed),
             self._split(merged_grad, cut.query),
         )
-        back = rotary_angles(self.tokens, cut.query.shape[-1], self.rotary_base).back
-        query_grad = _merge(rotate(query_grad, back))
-        key_grad = _merge(rotate(key_grad, back))
+        angles = self._angles(weights)
+        back = None if angles is None else angles.back
+        query_grad = _merge(_rotated(query_grad, back))
+        key_grad = _merge(_rotated(key_grad, back))
         value_grad = _merge(value_grad)
         x_grad = query_grad @ _flat(cut.query).T
         x_grad = x_grad + key_grad @ _flat(cut.key).T + value_grad @ _flat(cut.value).T
@@ -157,7 +168,7 @@ class SelfAttention(Operation):
         head_dim = weights.query.shape[2]
         width = resized(heads, lambda count: count * head_dim)
         kv_width = resized(width, lambda size: size // self.group)
-        angles = rotary_angles(self.tokens, head_dim, self.rotary_base)
+        angles = self._angles(weights)
 
         def project(weight: Array, outputs: Extent) -> Array:
             flat = tiles.product(x, _flat(weight), features, outputs)
@@ -165,9 +176,10 @@ class SelfAttention(Operation):
             count = flat.shape[1] // head_dim
             return flat.reshape(batch, self.tokens, count, head_dim).swapaxes(1, 2)
 
-        query = rotate(project(weights.query, width), angles)
-        key = rotate(project(weights.key, kv_width), angles)
-        mixed = causal_attention(query, key, project(weights.value, kv_width))
+        query = _rotated(project(weights.query, width), angles)
+        key = _rotated(project(weights.key, kv_width), angles)
+        value = project(weights.value, kv_width)
+        mixed = dot_product_attention(query, key, value, self.causal)
         rows = math.prod(weights.output.shape[:2])
         output = weights.output.reshape(rows, weights.output.shape[2])
         return tiles.product(_merge(mixed), output, width, features)
@@ -180,6 +192,11 @@ class SelfAttention(Operation):
     def work(self, sizes: Sizes, x: Array, weights: AttentionWeights) -> int:
         features, heads = sizes
         return x.shape[0] * heads * (2 * features + 2 * self.tokens)
+
+    def _angles(self, weights: AttentionWeights) -> RotaryAngles | None:
+        if self.rotary_base is None:
+            return None
+        return rotary_angles(self.tokens, weights.query.shape[2], self.rotary_base)
 
     def _active(
         self, sizes: Sizes, x: Array, weights: AttentionWeights
@@ -199,6 +216,10 @@ class SelfAttention(Operation):
     ) -> Float[Array, "batch heads tokens head_dim"]:
         batch = x.shape[0] // self.tokens
         return x.reshape(batch, self.tokens, *like.shape[1:]).transpose(0, 2, 1, 3)
+
+
+def _rotated(x: Heads, angles: RotaryAngles | None) -> Heads:
+    return x if angles is None else rotate(x, angles)
 
 
 def _flat(

@@ -179,12 +179,14 @@ def active_size(extent: Extent) -> int | Float[Array, ""]:
     return jnp.sum(extent.weights * jnp.asarray(extent.choices, extent.weights.dtype))
 
 
-def prefix_mask(extent: Indexed | Mixed, full: int) -> Array:
-    """Returns the mask over a dimension: bool for `Indexed`, float for `Mixed`.
+def prefix_mask(extent: Extent, full: int) -> Array:
+    """Returns the mask over a dimension: float for `Mixed`, else bool.
 
     Entry ``u`` of the soft mask is the tail sum of the probabilities of the choices
     that reach beyond ``u`` (the closed form of TangleNAS, Algorithm 1).
     """
+    if isinstance(extent, Fixed):
+        return jnp.arange(full) < extent.size
     sizes = jnp.asarray(extent.choices)
     if isinstance(extent, Indexed):
         return jnp.arange(full) < sizes[extent.index]

@@ -5,12 +5,14 @@ small as the subnet, and a skipped layer hands its input on without touching it.
 """
 
 import dataclasses
+import functools
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from typing_extensions import override
 
-from kernels.extents import Indexed, gated
+from kernels.extents import Fixed, prefix_mask
 from kernels.operation import (
     Call,
     Extents,
@@ -82,12 +84,12 @@ class Residual(Operation):
 
     @override
     def masked(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
-        z = self.norm.masked(_norm_extents(extents), x, weights[0])
+        z = self.norm.masked(extents[:1], x, _norm_weights(extents, weights[0]))
         return x + self.inner.masked(extents, z, weights[1])
 
     @override
     def tiled(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
-        z = self.norm.masked(_norm_extents(extents), x, weights[0])
+        z = self.norm.masked(extents[:1], x, _norm_weights(extents, weights[0]))
         return x + self.inner.tiled(extents, z, weights[1])
 
     @override
@@ -99,16 +101,18 @@ class Residual(Operation):
         return self.inner.work(sizes, x, weights[1])
 
 
-def _norm_extents(extents: Extents) -> Extents:
-    """Returns the features, of size 0 where the operation is skipped.
+def _norm_weights(extents: Extents, weights: Tree) -> Tree:
+    """Returns the weights of the norm, zero where the operation is skipped.
 
     Nobody reads the norm there, but a scale that went NaN in a layer that does not run
     would reach those that do: NaN times a weight that is masked to zero is NaN.
     """
-    features, *others = extents
-    for other in others:
-        if isinstance(other, Indexed) and 0 in other.choices:
-            runs = jnp.asarray([int(size > 0) for size in other.choices], jnp.int32)
-            gate = Indexed(runs[other.index], (0, 1), other.execution)
-            features = gated(features, gate)
-    return (features,)
+    for extent in extents[1:]:
+        if not isinstance(extent, Fixed) and 0 in extent.choices:
+            runs = prefix_mask(extent, 1)[0].astype(bool)
+            weights = jax.tree.map(functools.partial(_selected, runs), weights)
+    return weights
+
+
+def _selected(runs: Bool[Array, ""], weight: Array) -> Array:
+    return jnp.where(runs, weight, jnp.zeros((), weight.dtype))

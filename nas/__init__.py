@@ -7,6 +7,9 @@ from nas.api import Result as Result
 from nas.api import load_run as load_run
 from nas.api import load_subnet as load_subnet
 from nas.api import run as run
+from nas.data import DigitPairs as DigitPairs
+from nas.data import Digits as Digits
+from nas.data import DigitTasks as DigitTasks
 from nas.data import StdlibText as StdlibText
 from nas.errors import RunError as RunError
 from nas.errors import UsageError as UsageError
@@ -24,5 +27,31 @@ from search.space import Depth as Depth
 from search.space import Rule as Rule
 from search.space import Space as Space
 from supernets.decoder.spec import Decoder as Decoder
+from supernets.losses.adversarial import (
+    AdversarialDistillation as AdversarialDistillation,
+)
+from supernets.losses.adversarial import Trades as Trades
+from supernets.losses.alpha_divergence import AlphaDivergence as AlphaDivergence
+from supernets.losses.cross_entropy import CrossEntropy as CrossEntropy
+from supernets.losses.distillation import Distillation as Distillation
+from supernets.losses.exits import ExitLoss as ExitLoss
+from supernets.losses.feature_distillation import (
+    FeatureDistillation as FeatureDistillation,
+)
+from supernets.losses.losses import Losses as Losses
+from supernets.losses.pgd import Pgd as Pgd
+from supernets.multitask.spec import MultiTask as MultiTask
+from supernets.multitask.spec import Task as Task
 from supernets.optimizer import AdamW as AdamW
-from supernets.sandwich import Sandwich as Sandwich
+from supernets.phases import Phase as Phase
+from supernets.policies.attentive import Attentive as Attentive
+from supernets.policies.full_or_subnet import FullOrSubnet as FullOrSubnet
+from supernets.policies.largest_only import LargestOnly as LargestOnly
+from supernets.policies.matformer import MatFormer as MatFormer
+from supernets.policies.mean_budget import MeanBudget as MeanBudget
+from supernets.policies.sandwich import Sandwich as Sandwich
+from supernets.policies.sorted import Sorted as Sorted
+from supernets.policies.uniform import Uniform as Uniform
+from supernets.progressive import progressive as progressive
+from supernets.regularization import Regularization as Regularization
+from supernets.vision.spec import VisionTransformer as VisionTransformer

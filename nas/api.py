@@ -9,7 +9,7 @@ from nas.front import Member, load_front
 from nas.rundir import RunDirectory
 
 if TYPE_CHECKING:
-    from supernets.decoder.plain import PlainDecoder
+    from flax import nnx
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Result:
     path: Path
     front: tuple[Member, ...]
 
-    def load(self, member: Member) -> "PlainDecoder":
+    def load(self, member: Member) -> "nnx.Module":
         """Returns a subnet as a plain `flax.nnx` module."""
         return load_subnet(self.path / "subnets" / member.id)
 
@@ -76,7 +76,7 @@ def load_run(path: Path | str) -> Result:
     return Result(directory.path, tuple(load_front(directory.front)))
 
 
-def load_subnet(folder: Path | str) -> "PlainDecoder":
+def load_subnet(folder: Path | str) -> "nnx.Module":
     """Returns an exported subnet as a plain `flax.nnx` module.
 
     Raises:

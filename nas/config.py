@@ -29,11 +29,10 @@ def encode(value: object) -> Encoded:
         TypeError: If a value has no JSON form.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = type(value)
         fields = {
             f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)
         }
-        return {TYPE: f"{kind.__module__}:{kind.__qualname__}", **fields}
+        return {TYPE: tag_of(type(value)), **fields}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [encode(item) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
@@ -52,14 +51,33 @@ def decode(encoded: Encoded) -> object:
     if not isinstance(encoded, dict):
         return encoded
     rest = {name: decode(value) for name, value in encoded.items() if name != TYPE}
-    module, _, name = str(encoded.get(TYPE)).partition(":")
+    tag = str(encoded.get(TYPE))
+    kind = type_of(tag)
+    try:
+        return kind(**rest)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"configuration of {tag}: {error}") from error
+
+
+def tag_of(kind: type) -> str:
+    """Returns how a type is named in JSON, as ``nas.experiment:Latency``."""
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def type_of(tag: str) -> type:
+    """Returns the dataclass that :func:`tag_of` named.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
+    module, _, name = tag.partition(":")
     try:
         kind = getattr(importlib.import_module(module), name)
-        if not dataclasses.is_dataclass(kind):
-            raise TypeError(f"{module}:{name} is not a dataclass")
-        return kind(**rest)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UsageError(f"configuration of {module}:{name}: {error}") from error
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"configuration of {tag}: {error}") from error
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise UsageError(f"configuration of {tag}: {tag} is not a dataclass")
+    return kind
 
 
 def decode_experiment(encoded: Encoded) -> Experiment:

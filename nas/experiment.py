@@ -2,23 +2,29 @@
 
 import dataclasses
 
+import numpy as np
+from jaxtyping import Float
+
 from kernels.executions import Execution
-from nas.data import StdlibText
+from nas.data import DataSpec, StdlibText
+from nas.data.dataset import score_names
 from search.constraints import Bound
 from search.nsga2 import Nsga2
 from search.random_search import RandomSearch
+from search.space import Genotypes, Space
 from supernets.decoder.spec import Decoder
+from supernets.losses.pgd import Pgd
+from supernets.multitask.spec import MultiTask
 from supernets.optimizer import AdamW
-from supernets.sandwich import Sandwich
+from supernets.phases import Phase, Plan
+from supernets.regularization import Regularization
+from supernets.vision.spec import VisionTransformer
 
 CHEAP_METRICS = ("params", "macs", "flops", "memory_mb", "latency_ms")
 """What is known of a subnet without running it."""
 
-METRICS = ("loss", *CHEAP_METRICS)
-"""Everything an objective or a constraint may name."""
-
-LEAST_FIT = 8
-"""Subnets that the latency model needs: as many as it has terms."""
+ModelSpec = Decoder | VisionTransformer | MultiTask
+"""Every supernet that a recipe may name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,15 +32,23 @@ class Training:
     """How the supernet is trained."""
 
     steps: int = 300
-    """Updates."""
+    """Updates, of all phases together."""
     batch: int = 8
-    """Windows in a step; every subnet of the step sees the same ones."""
-    policy: Sandwich = Sandwich()
-    """Which subnets a step trains."""
+    """Examples that each subnet of a step sees; whether the same ones, phases say."""
+    phases: tuple[Phase, ...] = (Phase(),)
+    """Which subnets are trained when, and on what."""
+    start: str = ""
+    """Directory of a run whose trained weights training starts from, as for sorting by
+    importance; empty starts from random ones."""
+    teacher: str = ""
+    """Directory of a run whose largest subnet, no longer trained, teaches the subnets
+    that their policy gives the teacher "frozen"."""
+    regularization: Regularization = Regularization()
+    """Noise on the largest subnet."""
     optimizer: AdamW = AdamW()
     """How their gradient becomes an update."""
     validate_every: int = 50
-    """Steps between evaluations of the smallest, middle and largest subnet."""
+    """Steps between evaluations of a few fixed subnets, from smallest to largest."""
     checkpoint_every: int = 50
     """Steps between checkpoints; a killed run loses at most these."""
 
@@ -44,6 +58,11 @@ class Training:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}"
                 )
+        if not 1 <= len(self.phases) <= self.steps:
+            raise ValueError(
+                f"training needs 1 to {self.steps} phases, no more than it has steps, "
+                f"got {len(self.phases)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +70,7 @@ class Latency:
     """How latency is measured on this device, and what model is fitted to it."""
 
     batch: int = 1
-    """Sequences in the measured call; each has the data's number of tokens."""
+    """Examples in the measured call, of the shape that the data has."""
     fit: int = 20
     """Extracted subnets measured to fit the model."""
     held_out: int = 8
@@ -62,8 +81,15 @@ class Latency:
     def __post_init__(self) -> None:
         if self.batch < 1 or self.rounds < 3:
             raise ValueError("latency needs batch >= 1 and rounds >= 3")
-        if self.fit < LEAST_FIT or self.held_out < 2:
-            raise ValueError(f"latency needs fit >= {LEAST_FIT} and held_out >= 2")
+        if self.fit < 2 or self.held_out < 2:
+            raise ValueError("latency needs fit >= 2 and held_out >= 2")
+
+    def measures_all(self, space: Space) -> bool:
+        """Says whether a space has no more members than are measured.
+
+        Then each is measured and nothing is predicted: there is no model to fit.
+        """
+        return space.size.value <= self.fit + self.held_out
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,32 +103,33 @@ class Search:
     evaluations: int = 256
     """Subnets evaluated by each campaign."""
     objectives: tuple[str, ...] = ("loss", "latency_ms")
-    """Metrics to minimise."""
+    """Metrics to minimise: "error" or "loss", of one task as "error_TASK", with an
+    adversary "adversarial_error", and what is known without an evaluation:
+    "latency_ms", "params", "macs", "flops" and "memory_mb"."""
     constraints: tuple[str, ...] = ("latency_ms <= 60%",)
     """Bounds such as "latency_ms <= 5"; a percentage is of the largest subnet."""
-    windows: int = 32
-    """Windows of the search split that a subnet is validated and evaluated on."""
+    adversary: Pgd | None = None
+    """Who attacks the inputs of every evaluation, which then tells the adversarial
+    error too. It costs about three passes for each of its steps."""
+    examples: int = 32
+    """Examples of the search split that a subnet is validated and evaluated on; all of
+    them if there are fewer."""
     candidates: int = 12
     """Subnets of the predicted front that are measured before the front is shown."""
     evaluators: int = 1
     """Long-lived workers that evaluate subnets; one for each accelerator."""
 
     def __post_init__(self) -> None:
-        for name in ("evaluations", "windows", "candidates", "evaluators"):
+        for name in ("evaluations", "examples", "candidates", "evaluators"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}"
                 )
         if not self.objectives or len(set(self.objectives)) < len(self.objectives):
             raise ValueError(
-                f"objectives are {self.objectives}; name some of {METRICS}, each once"
+                f"objectives are {self.objectives}; name at least one metric, and each "
+                "only once"
             )
-        named = [*self.objectives, *(bound.metric for bound in self.bounds)]
-        for metric in named:
-            if metric not in METRICS:
-                raise ValueError(
-                    f"nothing computes the metric {metric!r}; there are {METRICS}"
-                )
         for bound in self.bounds:
             if bound.percent and bound.metric not in CHEAP_METRICS:
                 raise ValueError(
@@ -124,9 +151,9 @@ class Experiment:
         ValueError: If the parts do not fit each other.
     """
 
-    model: Decoder
+    model: ModelSpec
     """The supernet and its search space."""
-    data: StdlibText = StdlibText()
+    data: DataSpec = StdlibText()
     """What it is trained and judged on."""
     train: Training = Training()
     """How it is trained."""
@@ -140,21 +167,76 @@ class Experiment:
     """The only source of randomness."""
 
     def __post_init__(self) -> None:
-        size = self.model.space().size.value
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        self.model.check(self.data.example, self.data.classes)
+        space = self.model.space()
+        for phase in self.train.phases:
+            phase.slots(space)
+        self._check_size(space)
+        self._check_adversary()
+        self._check_metrics()
+
+    def _check_size(self, space: Space) -> None:
+        """Refuses a space that leaves nothing to search or to measure."""
+        size = space.size.value
         if size < 2:
             raise ValueError(
                 "the space has one member: nothing to search; give some axis of the "
                 "model at least two values"
             )
-        if size < LEAST_FIT + self.latency.held_out:
+        if self.latency.measures_all(space):
+            return
+        terms = self.model.latency_terms(space.largest[None]).shape[1]
+        if self.latency.fit < terms:
             raise ValueError(
-                f"the space has {size} members: too few to measure {LEAST_FIT} for the "
-                f"latency model and hold out {self.latency.held_out}; give the model "
-                "more values, or lower latency.held_out"
+                f"latency.fit is {self.latency.fit}: the latency model of "
+                f"{type(self.model).__name__} has {terms} terms and needs as many "
+                "measured subnets"
             )
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.model.vocabulary < 256:
+
+    def _check_metrics(self) -> None:
+        """Refuses objectives and constraints on what nothing computes."""
+        known = (*self.scores, *CHEAP_METRICS)
+        bounded = (bound.metric for bound in self.search.bounds)
+        for metric in (*self.search.objectives, *bounded):
+            if metric not in known:
+                raise ValueError(
+                    f"nothing computes the metric {metric!r}; there are {known}"
+                )
+
+    def _check_adversary(self) -> None:
+        """Refuses to attack what has no neighbours."""
+        real = np.issubdtype(self.data.dtype, np.floating)
+        if self.search.adversary is not None and not real:
             raise ValueError(
-                f"vocabulary {self.model.vocabulary} is too small for bytes: 256"
+                "search.adversary changes inputs by small amounts, which needs real "
+                f"numbers such as images; {self.data.title} gives {self.data.dtype}"
             )
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Metrics that take an evaluation on data."""
+        attacked = self.search.adversary is not None
+        return score_names(self.data.classes, attacked=attacked)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The scores that subnets are shown by: those searched for, else the loss."""
+        objectives = self.search.objectives
+        return tuple(name for name in objectives if name in self.scores) or ("loss",)
+
+    def plan(self) -> Plan:
+        """Returns what each training step trains."""
+        example = self.data.example
+
+        def cost(genotypes: Genotypes) -> Float[np.ndarray, " population"]:
+            return self.model.costs(genotypes, batch=1, example=example)["macs"]
+
+        return Plan(
+            phases=self.train.phases,
+            steps=self.train.steps,
+            whole=self.model.space(),
+            cost=cost,
+            seed=self.seed,
+        )

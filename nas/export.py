@@ -1,7 +1,7 @@
 """Export: an extracted subnet as files that need nothing of this project, verified.
 
 ``model.safetensors``  the weights, by name
-``arch.json``          the architecture and the plain network's sizes
+``arch.json``          the architecture, and the plain network's type and sizes
 ``model.stablehlo``    the program (`jax.export`), for any batch, on CPU, CUDA and TPU
 ``model.onnx``         the same for ONNX runtimes, where the ``onnx`` extra is installed
 ``verification.json``  what each gave against the supernet
@@ -13,7 +13,7 @@ import importlib.util
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, PyTree
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from nas.config import TYPE, tag_of, type_of
+from nas.data.dataset import Dataset, in_words
 from nas.errors import RunError, UsageError
 from nas.experiment import Experiment
 from nas.front import Member
 from nas.rundir import write_json
 from search.space import Genotype
-from supernets.decoder.elastic import ElasticDecoder
-from supernets.decoder.extraction import extract, plain_config
-from supernets.decoder.plain import PlainDecoder, PlainDecoderConfig
 from supernets.lowering import indexed_extents
+from supernets.model import PlainConfig
+from supernets.network import Inputs
 from supernets.weights import Params, flat_weights, host_copy, set_weights
 
 TOLERANCE = 1e-4
@@ -41,15 +42,15 @@ TOLERANCE = 1e-4
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
-VERIFIED_WINDOWS = 2
+VERIFIED_EXAMPLES = 2
 
 HASTY = {"xla_backend_optimization_level": 0}
 """Compiler options for a program that runs once."""
 
 ONNX_ERRORS_ONLY = 3
 
-Tokens = Int[np.ndarray, "batch tokens"]
-Logits = Float[Array, "batch tokens vocabulary"]
+Logits = PyTree[np.ndarray]
+"""Of one task, or a dictionary by the task's name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,26 +63,29 @@ class Source:
     """
 
     experiment: Experiment
-    supernet: ElasticDecoder
+    supernet: nnx.Module
 
     @functools.cached_property
-    def tokens(self) -> Tokens:
-        """The input that outputs are compared on."""
-        return self.experiment.data.fixed("test", VERIFIED_WINDOWS)[0]
+    def inputs(self) -> np.ndarray:
+        """The inputs that outputs are compared on."""
+        return self.experiment.data.fixed("test", VERIFIED_EXAMPLES).inputs
 
-    def logits(self, genotype: Genotype) -> np.ndarray:
+    def logits(self, genotype: Genotype) -> Logits:
         """Returns the supernet's logits at an architecture."""
-        return np.asarray(self._run(self.supernet, jnp.asarray(genotype)))
+        logits = self._run(nnx.state(self.supernet), jnp.asarray(genotype))
+        return jax.tree.map(np.asarray, logits)
 
     @functools.cached_property
-    def _run(self) -> Callable[[ElasticDecoder, Array], Logits]:
-        space = self.experiment.model.space()
-        tokens = jnp.asarray(self.tokens)
+    def _run(self) -> Callable[[Params, Array], PyTree]:
+        space, inputs = self.experiment.model.space(), jnp.asarray(self.inputs)
+        graph = nnx.graphdef(self.supernet)
 
-        def run(supernet: ElasticDecoder, genotype: Array) -> Logits:
-            return supernet(tokens, indexed_extents(space, genotype))
+        def run(params: Params, genotype: Array) -> PyTree:
+            supernet = nnx.merge(graph, params)
+            # One body for all sizes compiles soonest, and few subnets run through it.
+            return supernet(inputs, indexed_extents(space, genotype, "masked"))
 
-        return nnx.jit(run)
+        return jax.jit(run, compiler_options=HASTY)
 
 
 def export_subnet(source: Source, member: Member, target: Path) -> None:
@@ -93,11 +97,11 @@ def export_subnet(source: Source, member: Member, target: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    experiment, tokens = source.experiment, source.tokens
-    network = extract(source.supernet, experiment.model, member.arch)
+    experiment, inputs = source.experiment, source.inputs
+    network = experiment.model.extract(source.supernet, member.arch)
     _write(experiment, network, member, partial)
     genotype = experiment.model.space().encode(member.arch)
-    checks = _verify(partial, tokens, source.logits(genotype))
+    checks = _verify(partial, inputs, source.logits(genotype))
     if failed := {name: c for name, c in checks.items() if not c["verified"]}:
         raise RunError(
             f"subnet {member.id} does not give the supernet's outputs: {failed}; "
@@ -107,7 +111,7 @@ def export_subnet(source: Source, member: Member, target: Path) -> None:
         partial / "verification.json",
         {
             "against": "the supernet at this architecture, on the test split",
-            "inputs": f"{tokens.shape[0]} x {tokens.shape[1]} tokens",
+            "inputs": in_words(len(inputs), experiment.data.example),
             "tolerance": TOLERANCE,
             "files": checks,
             "not_written": [] if "model.onnx" in checks else [_NO_ONNX],
@@ -120,8 +124,10 @@ def export_subnet(source: Source, member: Member, target: Path) -> None:
 _NO_ONNX = "model.onnx: install the onnx extra (uv sync --extra onnx)"
 
 
-def load_subnet(folder: Path | str) -> PlainDecoder:
+def load_subnet(folder: Path | str) -> nnx.Module:
     """Returns an exported subnet as a plain `flax.nnx` module.
+
+    It is a function of tokens or images, and gives logits as the supernet does.
 
     Raises:
         UsageError: If the folder holds no exported subnet.
@@ -129,103 +135,128 @@ def load_subnet(folder: Path | str) -> PlainDecoder:
     folder = Path(folder)
     try:
         stored = json.loads((folder / "arch.json").read_text())["network"]
-        config = PlainDecoderConfig.from_json(stored)
+        config = _plain_config(dict(stored))
         weights = load_file(folder / "model.safetensors")
-        network = nnx.eval_shape(lambda: PlainDecoder(config, rngs=nnx.Rngs(0)))
+        network = nnx.eval_shape(lambda: config.build(rngs=nnx.Rngs(0)))
         set_weights(network, {name: jnp.asarray(w) for name, w in weights.items()})
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise UsageError(f"{folder} holds no exported subnet ({error})") from error
     return network
 
 
+def _plain_config(stored: dict[str, object]) -> PlainConfig:
+    """Rebuilds the sizes of a plain network from JSON that names their type."""
+    tag = str(stored.pop(TYPE))
+    kind = type_of(tag)
+    if not issubclass(kind, PlainConfig):
+        raise TypeError(f"{tag} is not the sizes of a plain network")
+    return kind.from_json(stored)
+
+
 def _write(
-    experiment: Experiment, network: PlainDecoder, member: Member, folder: Path
+    experiment: Experiment, network: nnx.Module, member: Member, folder: Path
 ) -> None:
     weights = host_copy(flat_weights(network))
     save_file(weights, folder / "model.safetensors")
+    config = experiment.model.plain_config(member.arch)
     write_json(
         folder / "arch.json",
         {
             "id": member.id,
             "arch": member.arch.to_json(),
-            "network": dataclasses.asdict(plain_config(experiment.model, member.arch)),
+            "network": {TYPE: tag_of(type(config)), **dataclasses.asdict(config)},
             "metrics": member.metrics,
         },
     )
-    program = _program(network)
-    batch, tokens = jax.export.symbolic_shape("batch, tokens")
+    program, data = _program(network), experiment.data
     exported = jax.export.export(jax.jit(program), platforms=PLATFORMS)(
         {name: jax.ShapeDtypeStruct(w.shape, w.dtype) for name, w in weights.items()},
-        jax.ShapeDtypeStruct((batch, tokens), jnp.int32),
+        jax.ShapeDtypeStruct(_any_batch(data), data.dtype),
     )
     (folder / "model.stablehlo").write_bytes(exported.serialize())
     if importlib.util.find_spec("jax2onnx") is not None:
-        _write_onnx(network, experiment.data.tokens, folder / "model.onnx")
+        _write_onnx(network, data, folder / "model.onnx")
 
 
-def _program(network: PlainDecoder) -> Any:  # noqa: ANN401 - a function of a pytree
-    """Returns the network as a function of a flat dictionary of weights and tokens."""
+def _any_batch(data: Dataset) -> Sequence[Any]:
+    """Returns the shape of inputs with a symbolic batch, and symbolic tokens."""
+    if len(data.example) == 1:
+        return jax.export.symbolic_shape("batch, tokens")
+    return (*jax.export.symbolic_shape("batch"), *data.example)
+
+
+def _program(network: nnx.Module) -> Any:  # noqa: ANN401 - a function of a pytree
+    """Returns the network as a function of a flat dictionary of weights and inputs."""
     graph, state = nnx.split(network)
     names = list(flat_weights(network))
     paths = [path for path, _ in nnx.to_flat_state(state)]
     variables = dict(nnx.to_flat_state(state))
 
-    def run(weights: Mapping[str, Array], tokens: Int[Array, "batch tokens"]) -> Logits:
+    def run(weights: Mapping[str, Array], inputs: Inputs) -> PyTree:
         flat = (
             (p, variables[p].replace(weights[n]))
             for p, n in zip(paths, names, strict=True)
         )
-        return nnx.merge(graph, nnx.from_flat_state(flat))(tokens)
+        return nnx.merge(graph, nnx.from_flat_state(flat))(inputs)
 
     return run
 
 
-def _write_onnx(network: PlainDecoder, tokens: int, path: Path) -> None:
+def _write_onnx(network: nnx.Module, data: Dataset, path: Path) -> None:
     import jax2onnx
     import onnx
 
     # It warns of every shape that it leaves to be inferred.
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
-    model = jax2onnx.to_onnx(
-        network, inputs=[jax.ShapeDtypeStruct(("batch", tokens), jnp.int32)]
-    )
-    onnx.save_model(model, path)
+    inputs = jax.ShapeDtypeStruct(("batch", *data.example), data.dtype)
+    onnx.save_model(jax2onnx.to_onnx(network, inputs=[inputs]), path)
 
 
 def _verify(
-    folder: Path, tokens: Tokens, expected: np.ndarray
+    folder: Path, inputs: np.ndarray, expected: Logits
 ) -> dict[str, dict[str, object]]:
     """Loads every written form as a user would, runs it, and compares."""
     graph, params = nnx.split(load_subnet(folder))
 
-    def run(params: Params, tokens: Int[Array, "batch tokens"]) -> Logits:
-        return nnx.merge(graph, params)(tokens)
+    def run(params: Params, inputs: Inputs) -> PyTree:
+        return nnx.merge(graph, params)(inputs)
 
-    outputs = {"model.safetensors": _run(run, params, jnp.asarray(tokens))}
+    outputs = {"model.safetensors": _run(run, params, jnp.asarray(inputs))}
     stored = bytearray((folder / "model.stablehlo").read_bytes())
     program = jax.export.deserialize(stored)
     weights = load_file(folder / "model.safetensors")
-    outputs["model.stablehlo"] = _run(program.call, weights, tokens)
+    outputs["model.stablehlo"] = _run(program.call, weights, inputs)
     if (folder / "model.onnx").exists():
-        outputs["model.onnx"] = _run_onnx(folder / "model.onnx", tokens)
-    scale = float(np.abs(expected).max())
-    checks: dict[str, dict[str, object]] = {}
-    for name, logits in outputs.items():
-        difference = float(np.abs(logits - expected).max())
-        checks[name] = {
-            "largest_difference": difference,
-            "largest_logit": scale,
+        found = _run_onnx(folder / "model.onnx", inputs)
+        outputs["model.onnx"] = jax.tree.unflatten(jax.tree.structure(expected), found)
+    return {name: _compared(logits, expected) for name, logits in outputs.items()}
+
+
+def _compared(logits: Logits, expected: Logits) -> dict[str, object]:
+    """Returns how far logits are from what is expected, of each task."""
+
+    def one(given: np.ndarray, wanted: np.ndarray) -> dict[str, object]:
+        difference, scale = np.abs(given - wanted).max(), np.abs(wanted).max()
+        return {
+            "largest_difference": float(difference),
+            "largest_logit": float(scale),
+            # Numbers that are none are not close to anything.
             "verified": bool(difference <= TOLERANCE * scale),
         }
-    return checks
+
+    tasks = jax.tree.map(one, logits, expected)
+    if isinstance(expected, np.ndarray):
+        return tasks
+    return {"verified": all(task["verified"] for task in tasks.values()), **tasks}
 
 
-def _run(function: Callable[..., Logits], *arguments: object) -> np.ndarray:
+def _run(function: Callable[..., PyTree], *arguments: object) -> Logits:
     """Runs a function once, compiled in a hurry: it is compared, not timed."""
-    return np.asarray(jax.jit(function, compiler_options=HASTY)(*arguments))
+    compiled = jax.jit(function, compiler_options=HASTY)
+    return jax.tree.map(np.asarray, compiled(*arguments))
 
 
-def _run_onnx(path: Path, tokens: Tokens) -> np.ndarray:
+def _run_onnx(path: Path, inputs: np.ndarray) -> list[np.ndarray]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -234,4 +265,4 @@ def _run_onnx(path: Path, tokens: Tokens) -> np.ndarray:
         path, options, providers=["CPUExecutionProvider"]
     )
     name = session.get_inputs()[0].name
-    return session.run(None, {name: tokens})[0]
+    return session.run(None, {name: inputs})

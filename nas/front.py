@@ -18,8 +18,10 @@ class Member:
 
     Attributes:
         arch: The architecture.
-        metrics: ``loss`` and ``test_loss`` in bits per byte, ``latency_ms`` as
-            measured, ``params``, ``macs``, ``flops`` and ``memory_mb``.
+        metrics: ``loss`` and ``test_loss`` in the unit of the data, ``error`` and
+            ``test_error`` as shares, with several tasks also those of each as
+            ``loss_TASK`` and so on; ``latency_ms`` as measured, ``params``, ``macs``,
+            ``flops`` and ``memory_mb``.
         predicted: What the search believed.
         why: Why it is on the front.
     """

@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.allocator import keep_memory
+from nas.data.dataset import score_in_words
 from nas.errors import UsageError
 from nas.experiment import Experiment
 from nas.front import Member, load_front
-from nas.metrics import LOSS_UNIT, make_problem
+from nas.metrics import make_problem
 from nas.rundir import RunDirectory, short_path
 from nas.stages.context import Context
+from nas.training.sources import check_sources
 
 STAGES = ("train", "calibrate", "search", "verify", "export", "report")
 """In order; each is a module of `nas.stages` with a function of the same name."""
@@ -56,7 +58,8 @@ def run_stages(
         finished = run.finished()
         _require_earlier(run, stages, finished)
         if "train" not in finished:
-            experiment.data.text("train")
+            experiment.data.check()
+            check_sources(experiment)
         if "search" not in finished:
             _require_feasible(context)
         # Claimed only now: what was refused can be corrected and given again.
@@ -96,28 +99,28 @@ def _require_feasible(context: Context) -> None:
 
 def print_front(run: RunDirectory, console: Console) -> None:
     """Prints the table of subnets that a run ends with."""
-    front = load_front(run.front)
+    front, experiment = load_front(run.front), run.experiment()
+    # As narrow as it can be said: a table has little room.
+    unit = experiment.data.loss_unit.replace(" per ", "/")
     table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("subnet", style="bold", no_wrap=True)
-    for heading in ("test loss\nbits/byte", "latency\nms", "parameters\n"):
+    for name in experiment.shown:
+        measure = unit if name.startswith("loss") else "share"
+        table.add_column(f"test {score_in_words(name)}\n{measure}", justify="right")
+    for heading in ("latency\nms", "parameters\n"):
         table.add_column(heading, justify="right")
-    table.add_column("where it lies\n", overflow="fold")
     for member in front:
-        table.add_row(*_row(run, member))
-    console.print(
-        f"Pareto front in {short_path(run.path)}, test loss in {LOSS_UNIT}:",
-        highlight=False,
-    )
+        table.add_row(*_row(run, member, experiment.shown))
+    console.print(f"Pareto front in {short_path(run.path)}:", highlight=False)
     console.print(table)
     console.print(f"report: {short_path(run.report)}", highlight=False)
 
 
-def _row(run: RunDirectory, member: Member) -> tuple[str, ...]:
+def _row(run: RunDirectory, member: Member, shown: tuple[str, ...]) -> tuple[str, ...]:
     metrics = member.metrics
     return (
-        member.id,
-        f"{metrics['test_loss']:.3f}",
+        f"{run.subnets.name}/{member.id}",
+        *(f"{metrics[f'test_{name}']:.3f}" for name in shown),
         f"{metrics['latency_ms']:.2f}",
         f"{metrics['params']:,.0f}",
-        f"{run.subnets.name}/{member.id}",
     )

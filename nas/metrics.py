@@ -1,21 +1,18 @@
-"""Metrics of subnets: the cheap ones, their names and units for people."""
+"""Metrics of subnets: the cheap ones, and the scores that training ended with."""
 
 import dataclasses
+from typing import Any, TypeGuard
 
 from nas.errors import RunError
-from nas.experiment import Experiment
+from nas.experiment import Experiment, ModelSpec
 from nas.profile import LatencyProfile
 from nas.rundir import RunDirectory, read_json_lines
 from search.constraints import Bound
 from search.problem import Metrics, Problem
 from search.space import Genotypes
-from supernets.decoder.spec import Decoder
 
 LANDMARKS = ("smallest", "middle", "largest")
 """Subnets that are validated during training and shown beside every front."""
-
-LOSS_UNIT = "bits per byte"
-"""Unit of every loss that a person sees and every file holds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +21,14 @@ class CheapMetrics:
 
     Attributes:
         model: Gives costs and latency terms.
-        batch: Sequences in the priced call.
-        tokens: Length of each.
+        batch: Examples in the priced call.
+        example: Shape of each.
         profile: Of the device; without one there is no ``latency_ms``.
     """
 
-    model: Decoder
+    model: ModelSpec
     batch: int
-    tokens: int
+    example: tuple[int, ...]
     profile: LatencyProfile | None
 
     @classmethod
@@ -40,15 +37,16 @@ class CheapMetrics:
     ) -> "CheapMetrics":
         """Returns the metrics of an experiment's deployed input."""
         return cls(
-            experiment.model, experiment.latency.batch, experiment.data.tokens, profile
+            experiment.model, experiment.latency.batch, experiment.data.example, profile
         )
 
     def __call__(self, genotypes: Genotypes) -> Metrics:
         """Returns every cheap metric of every genotype."""
-        metrics = self.model.costs(genotypes, batch=self.batch, tokens=self.tokens)
+        metrics = self.model.costs(genotypes, batch=self.batch, example=self.example)
         if self.profile is not None:
             terms = self.model.latency_terms(genotypes)
-            metrics["latency_ms"] = self.profile.model.predict(terms)
+            members = self.model.space().canonical(genotypes)
+            metrics["latency_ms"] = self.profile.predict(members, terms)
         return metrics
 
     def resolve(self, bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
@@ -74,8 +72,9 @@ def make_problem(experiment: Experiment, profile: LatencyProfile | None) -> Prob
     before any training whether the other bounds can be met.
     """
     cheap = CheapMetrics.of(experiment, profile)
-    absolute = tuple(b for b in experiment.search.bounds if b.metric == "loss")
-    known = tuple(b for b in experiment.search.bounds if b.metric != "loss")
+    bounds, scores = experiment.search.bounds, experiment.scores
+    absolute = tuple(bound for bound in bounds if bound.metric in scores)
+    known = tuple(bound for bound in bounds if bound.metric not in scores)
     return Problem(
         space=experiment.model.space(),
         objectives=experiment.search.objectives,
@@ -84,14 +83,26 @@ def make_problem(experiment: Experiment, profile: LatencyProfile | None) -> Prob
     )
 
 
-def final_validation(run: RunDirectory) -> dict[str, float]:
-    """Returns the losses of the landmarks that training ended with, in bits per byte.
+def final_validation(run: RunDirectory) -> dict[str, dict[str, float]]:
+    """Returns the scores of the landmarks that training ended with.
+
+    By the name of the score, then of the landmark; losses in the unit of the data.
 
     Raises:
         RunError: If the run's metrics hold none.
     """
-    losses = [line.get("validation") for line in read_json_lines(run.metrics)]
-    last = next((entry for entry in reversed(losses) if isinstance(entry, dict)), None)
-    if last is None:
+    lines = [line for line in read_json_lines(run.metrics) if "validation" in line]
+    if not lines:
         raise RunError(f"{run.metrics} holds no validation; train again in a new --out")
-    return {name: float(last[name]) for name in LANDMARKS}
+    last = lines[-1]
+    others = last.get("scores")
+    found = {"loss": last["validation"], **(others if _is_object(others) else {})}
+    return {
+        name: {label: float(values[label]) for label in LANDMARKS}
+        for name, values in found.items()
+        if _is_object(values)
+    }
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)

@@ -12,12 +12,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from nas.data.dataset import in_words
 from nas.errors import RunError, UsageError
 from nas.rundir import read_json
 from search.latency_model import LatencyModel, PredictionError
 from search.space import Genotypes
 
-Role = Literal["fit", "held_out", "front"]
+Role = Literal["fit", "held_out", "front", "member"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Measurement:
 
     Attributes:
         genotype: Its canonical genotype.
-        role: Why it was measured: to fit the model, to test it, or to verify a front.
+        role: Why it was measured: to fit the model, to test it, to verify a front, or
+            because every member of the space was.
         latency_ms: The value that is used.
         samples_ms: Every sample, as the clock said.
         drift: How much slower the device was than when the model was fitted; the value
@@ -47,11 +49,12 @@ class LatencyProfile:
     Attributes:
         device: What was measured, for people.
         fingerprint: Of the space that genotypes belong to.
-        batch: Sequences in the measured call.
-        tokens: Length of each sequence.
+        batch: Examples in the measured call.
+        example: Shape of each: (tokens,), or (height, width, channels).
         measurements: What was measured.
-        model: Fitted to the measurements of role ``fit``.
-        error: Of the model on those of role ``held_out``.
+        model: Fitted to the measurements of role ``fit``; ``None`` where every member
+            of the space was measured, which leaves nothing to predict.
+        error: Of the model on those of role ``held_out``; ``None`` without a model.
         given: Whether the run was given this profile instead of measuring one; then its
             front is priced by it as well, and the run can be repeated exactly.
     """
@@ -59,16 +62,19 @@ class LatencyProfile:
     device: str
     fingerprint: str
     batch: int
-    tokens: int
+    example: tuple[int, ...]
     measurements: tuple[Measurement, ...]
-    model: LatencyModel
-    error: PredictionError
+    model: LatencyModel | None
+    error: PredictionError | None
     given: bool = False
 
     def anchors(self, count: int) -> tuple[Measurement, ...]:
-        """Returns measurements of the fit, from the fastest to the slowest."""
+        """Returns measurements of the fit, from the fastest to the slowest.
+
+        Where every member was measured, they are of all of them.
+        """
         fitted = sorted(
-            (m for m in self.measurements if m.role == "fit"),
+            (m for m in self.measurements if m.role in ("fit", "member")),
             key=lambda measurement: measurement.latency_ms,
         )
         rows = np.linspace(0, len(fitted) - 1, min(count, len(fitted))).round()
@@ -78,6 +84,33 @@ class LatencyProfile:
     def measured(self) -> dict[tuple[int, ...], float]:
         """Measured latencies by genotype; what a front measured again counts last."""
         return {m.genotype: m.latency_ms for m in self.measurements}
+
+    @functools.cached_property
+    def _table(self) -> dict[tuple[int, ...], float]:
+        """Latencies that were measured before any front was."""
+        return self.before_front().measured
+
+    def predict(
+        self, genotypes: Genotypes, terms: Float[np.ndarray, "population terms"]
+    ) -> Float[np.ndarray, " population"]:
+        """Returns latencies in ms: the model's, or those of the table without one.
+
+        Args:
+            genotypes: Members of the space, canonical.
+            terms: Of its latency model; see `supernets.model.Model`.
+
+        Raises:
+            UsageError: If there is no model and a member was not measured.
+        """
+        if self.model is not None:
+            return self.model.predict(terms)
+        rows = [tuple(genotype) for genotype in genotypes.tolist()]
+        if missing := [row for row in rows if row not in self._table]:
+            raise UsageError(
+                f"the latency profile has no model and no entry for {missing[0]}: it "
+                "must hold every member of the space; make one with `nas bench`"
+            )
+        return np.asarray([self._table[row] for row in rows])
 
     def before_front(self) -> "LatencyProfile":
         """Returns the profile as it was before any front was measured.
@@ -118,14 +151,12 @@ class LatencyProfile:
                 device=str(fields["device"]),
                 fingerprint=str(fields["fingerprint"]),
                 batch=_integer(fields["batch"]),
-                tokens=_integer(fields["tokens"]),
+                example=tuple(_integer(size) for size in _list(fields["example"])),
                 measurements=tuple(
                     _measurement(entry) for entry in _list(fields["measurements"])
                 ),
-                model=LatencyModel(_floats(_object(fields["model"])["weights"])),
-                error=PredictionError(
-                    **{k: _float(v) for k, v in _object(fields["error"]).items()}
-                ),
+                model=_model(fields["model"]),
+                error=_error(fields["error"]),
                 given=bool(fields["given"]),
             )
         except (RunError, OSError, KeyError, TypeError, ValueError) as error:
@@ -134,25 +165,28 @@ class LatencyProfile:
                 "`nas bench` writes one as device.json"
             ) from error
 
-    def require(self, *, fingerprint: str, batch: int, tokens: int) -> None:
+    def require(
+        self, *, fingerprint: str, batch: int, example: tuple[int, ...]
+    ) -> None:
         """Makes sure that the profile prices this space and input.
 
         Raises:
             UsageError: If it was made for another.
         """
-        mine = (self.fingerprint, self.batch, self.tokens)
-        if mine != (fingerprint, batch, tokens):
+        mine = (self.fingerprint, self.batch, self.example)
+        if mine != (fingerprint, batch, example):
             raise UsageError(
-                f"the latency profile is of space {self.fingerprint} with input "
-                f"{self.batch} x {self.tokens}, this run has space {fingerprint} with "
-                f"input {batch} x {tokens}; make one with `nas bench`"
+                f"the latency profile is of space {self.fingerprint} with an input of "
+                f"{in_words(self.batch, self.example)}, this run has space "
+                f"{fingerprint} with an input of {in_words(batch, example)}; make one "
+                "with `nas bench`"
             )
 
 
 def _measurement(entry: object) -> Measurement:
     fields = _object(entry)
     role = fields["role"]
-    if role not in ("fit", "held_out", "front"):
+    if role not in ("fit", "held_out", "front", "member"):
         raise ValueError(f"role {role!r} is unknown")
     return Measurement(
         genotype=tuple(_integer(gene) for gene in _list(fields["genotype"])),
@@ -161,6 +195,18 @@ def _measurement(entry: object) -> Measurement:
         samples_ms=_floats(fields["samples_ms"]),
         drift=_float(fields["drift"]),
     )
+
+
+def _model(entry: object) -> LatencyModel | None:
+    if entry is None:
+        return None
+    return LatencyModel(_floats(_object(entry)["weights"]))
+
+
+def _error(entry: object) -> PredictionError | None:
+    if entry is None:
+        return None
+    return PredictionError(**{k: _float(v) for k, v in _object(entry).items()})
 
 
 def _object(value: object) -> dict[str, object]:

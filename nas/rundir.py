@@ -30,6 +30,7 @@ class RunDirectory:
         self.config = self.path / "config.json"
         self.provenance = self.path / "provenance.json"
         self.metrics = self.path / "metrics.jsonl"
+        self.panel = self.path / "panel.json"
         self.checkpoints = self.path / "checkpoints"
         self.supernet = self.path / "supernet.safetensors"
         self.device = self.path / "device.json"
@@ -69,7 +70,7 @@ class RunDirectory:
         """Returns the fields that differ and matter to what was already done.
 
         Until something has been searched, the search is open to change: a limit that
-        turned out infeasible can be raised without training again. The windows that
+        turned out infeasible can be raised without training again. The examples that
         subnets are evaluated on were used to validate the training.
         """
         changed = differences(self.read_config(), encode(experiment))
@@ -78,7 +79,7 @@ class RunDirectory:
         return [
             line
             for line in changed
-            if not line.startswith("search.") or line.startswith("search.windows")
+            if not line.startswith("search.") or line.startswith("search.examples")
         ]
 
     def claim(self, experiment: Experiment) -> None:

@@ -103,11 +103,12 @@ def reference_point(
 ) -> Float[np.ndarray, " objectives"]:
     """Returns a point behind everything a campaign can find worth having.
 
-    For a bounded metric that is its limit, for the loss the worst of the validated
+    For a bounded metric that is its limit, for a score the worst of the validated
     subnets, and for other metrics the largest subnet's value, each with a margin.
     """
     limits = {b.metric: b.limit for b in problem.bounds if not b.at_least}
-    limits.setdefault("loss", max(final_validation(run).values()))
+    for name, values in final_validation(run).items():
+        limits.setdefault(name, max(values.values()))
     for name, values in problem.cheap(problem.space.largest[None]).items():
         limits.setdefault(name, float(values[0]))
     return REFERENCE_MARGIN * np.asarray([limits[name] for name in problem.objectives])

@@ -1,11 +1,10 @@
 """`nas show`: what a run would be, before anything is spent on it."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from nas.data.dataset import in_words
 from nas.experiment import Experiment
 from nas.metrics import LANDMARKS, CheapMetrics
 
@@ -29,9 +28,9 @@ def show(experiment: Experiment, console: Console) -> None:
     console.print(axes)
     console.print(_landmarks(experiment))
     train, search = experiment.train, experiment.search
+    console.print(_phases(experiment))
     console.print(
-        f"train: {train.steps} steps of {train.policy.subnets} subnets on "
-        f"{train.batch} x {experiment.data.tokens} tokens\n"
+        f"batch: {in_words(train.batch, experiment.data.example)}\n"
         f"search: {search.evaluations} subnets by {type(search.algorithm).__name__}"
         + (", and as many by random search" if search.baseline else "")
         + f"\nobjectives: {', '.join(search.objectives)}"
@@ -39,6 +38,26 @@ def show(experiment: Experiment, console: Console) -> None:
         highlight=False,
     )
     console.print(_executions(experiment))
+
+
+def _phases(experiment: Experiment) -> Table:
+    space, phases = experiment.model.space(), experiment.train.phases
+    table = Table(title="Training", title_justify="left")
+    for heading in ("steps", "policy", "trains in a step", "elastic", "full steps"):
+        table.add_column(heading, overflow="fold")
+    bounds = experiment.plan().starts
+    for phase, start, end in zip(phases, bounds[:-1], bounds[1:], strict=True):
+        roles = [slot.role for slot in phase.slots(space)]
+        counts = [f"{roles.count(role)} {role}" for role in dict.fromkeys(roles)]
+        elastic = "all" if phase.elastic is None else ", ".join(phase.elastic)
+        table.add_row(
+            f"{start + 1}-{end}",
+            type(phase.policy).__name__,
+            ", ".join(counts),
+            elastic or "nothing",
+            f"{phase.full:.0%}",
+        )
+    return table
 
 
 def _executions(experiment: Experiment) -> Table:
@@ -52,29 +71,26 @@ def _executions(experiment: Experiment) -> Table:
     model, data = experiment.model, experiment.data
     supernet = nnx.eval_shape(lambda: model.build(rngs=nnx.Rngs(0)))
     branches = outer_branches(model.space())
-    batches = {"train": experiment.train.batch, "search": experiment.search.windows}
+    batches = {"train": experiment.train.batch, "search": experiment.search.examples}
     execution = forced(experiment.execution)
     title = f"Sampled subnets, execution {execution!r} on {jax.default_backend()}"
     if branches[0] and execution != "masked":
-        title += f", one branch for each of {len(branches)} {_names(branches[0])}"
+        names = " and ".join(branches[0])
+        title += f", one branch for each of {len(branches)} choices of {names}"
     table = Table(title=title, title_justify="left")
     for heading in ("stage", "operation", "runs", "because"):
         table.add_column(heading, overflow="fold")
     for stage, batch in batches.items():
-        tokens = jax.ShapeDtypeStruct((batch, data.tokens), "int32")
-        made = decisions(supernet, model.space(), tokens, execution=execution)
+        inputs = jax.ShapeDtypeStruct((batch, *data.example), data.dtype)
+        made = decisions(supernet, model.space(), inputs, execution=execution)
         for decision in dict.fromkeys(made):
             table.add_row(stage, *decision)
     return table
 
 
-def _names(sizes: Mapping[str, int]) -> str:
-    return " and ".join(f"{name}s" for name in sizes)
-
-
 def _landmarks(experiment: Experiment) -> Table:
     space = experiment.model.space()
-    inputs = f"{experiment.latency.batch} x {experiment.data.tokens} tokens"
+    inputs = in_words(experiment.latency.batch, experiment.data.example)
     table = Table(title=f"Subnets, on an input of {inputs}", title_justify="left")
     table.add_column("subnet")
     for heading in ("parameters", "MACs", "memory (MB)"):

@@ -6,11 +6,10 @@ from safetensors.numpy import load_file
 
 from nas.errors import RunError, UsageError
 from nas.rundir import RunDirectory
-from supernets.decoder.elastic import ElasticDecoder
 from supernets.weights import set_weights
 
 
-def load_supernet(run: RunDirectory) -> ElasticDecoder:
+def load_supernet(run: RunDirectory) -> nnx.Module:
     """Returns the supernet with its trained weights, in host memory.
 
     Raises:

@@ -8,8 +8,12 @@ FLOPs are 2 x MACs. Both agree with XLA's own count of the extracted network's p
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 
 Sizes = np.ndarray
+
+BYTES_PER_FLOAT = 4
+BYTES_PER_MEGABYTE = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,21 +35,37 @@ class Cost:
         return Cost(self.params.sum(-1), self.macs.sum(-1))
 
 
+def priced(
+    total: Cost, *, other_bytes: int
+) -> dict[str, Float[np.ndarray, " population"]]:
+    """Returns costs by name; see `supernets.model.Model.costs`.
+
+    Args:
+        total: Of whole networks with float32 weights.
+        other_bytes: What a device holds beside the weights: inputs and logits.
+    """
+    return {
+        "params": total.params.astype(float),
+        "macs": total.macs.astype(float),
+        "flops": 2.0 * total.macs,
+        "memory_mb": (BYTES_PER_FLOAT * total.params + other_bytes)
+        / BYTES_PER_MEGABYTE,
+    }
+
+
 def linear(rows: int, inputs: Sizes, outputs: Sizes) -> Cost:
     """Cost of one product of ``rows`` vectors with an inputs x outputs weight."""
     params = np.asarray(inputs, np.int64) * outputs
     return Cost(params, rows * params)
 
 
-def table(vocabulary: int, features: Sizes) -> Cost:
-    """Cost of an embedding: looking up multiplies nothing."""
-    params = np.asarray(vocabulary * features, np.int64)
-    return Cost(params, np.zeros_like(params))
+def vectors(count: int, features: Sizes) -> Cost:
+    """Cost of ``count`` learned vectors that no product reads.
 
-
-def norm(features: Sizes, *, vectors: int) -> Cost:
-    """Cost of a norm with ``vectors`` learned vectors (1 for RMSNorm, 2 LayerNorm)."""
-    params = np.asarray(vectors * features, np.int64)
+    Such are an embedding, where looking up multiplies nothing; biases; tokens and
+    positions that join a sequence; a norm (1 vector for RMSNorm, 2 for LayerNorm).
+    """
+    params = np.asarray(count * features, np.int64)
     return Cost(params, np.zeros_like(params))
 
 

@@ -4,10 +4,13 @@ Choices of each layer are switched inside the operations (`kernels.switched`). C
 of the whole network, as its width, shape every activation: they are static in the
 branches of one outer switch, so that no activation is padded. One program with an outer
 switch costs what one program for each width does, and is one program.
+
+A branch is a whole network to compile. Where a network makes many choices once, as the
+width and the size of each of several heads, the first of its space are static and the
+others are switched inside as well. So a space names first what shapes the most.
 """
 
 import itertools
-import math
 from collections.abc import Callable
 
 import jax
@@ -66,19 +69,30 @@ def run_subnet(
 def outer_branches(space: Space) -> list[dict[str, int]]:
     """Returns the sizes that are static in each branch of the outer switch.
 
-    There is a single branch, with none, where they would be too many.
+    There is a single branch, with none, where the first choice alone has too many.
     """
-    shared = _shared(space)
-    if math.prod(len(choice.values) for choice in shared) > MOST_BRANCHES:
-        return [{}]
-    names = [choice.name for choice in shared]
-    sizes = itertools.product(*(sizes_of(choice) for choice in shared))
+    static = _static(space)
+    names = [choice.name for choice in static]
+    sizes = itertools.product(*(sizes_of(choice) for choice in static))
     return [dict(zip(names, row, strict=True)) for row in sizes]
 
 
-def _shared(space: Space) -> list[Choice]:
-    """Returns the choices of sizes that the whole network makes once."""
-    return [choice for choice in size_choices(space) if not choice.per_layer]
+def _static(space: Space) -> list[Choice]:
+    """Returns the choices of sizes that the outer switch is over.
+
+    Of those that the whole network makes once the first ones, as many as there may be
+    branches for.
+    """
+    static: list[Choice] = []
+    branches = 1
+    for choice in size_choices(space):
+        if choice.per_layer:
+            continue
+        branches *= len(choice.values)
+        if branches > MOST_BRANCHES:
+            break
+        static.append(choice)
+    return static
 
 
 def _switch(
@@ -103,10 +117,10 @@ def _switch(
     calls = [branch(fixed) for fixed in branches]
     if len(calls) == 1:
         return calls[0](genotype, *operands)
-    shared = _shared(space)
-    counts = [len(choice.values) for choice in shared]
+    static = _static(space)
+    counts = [len(choice.values) for choice in static]
     table = jnp.asarray(np.arange(len(calls), dtype=np.int32).reshape(counts))
-    picked = tuple(genotype[space.slices[choice.name].start] for choice in shared)
+    picked = tuple(genotype[space.slices[choice.name].start] for choice in static)
     return jax.lax.switch(table[picked], calls, genotype, *operands)
 
 

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, PyTree
 
+from supernets.network import Inputs
 from supernets.weights import Params
 
 WARM_UPS = 3
@@ -21,7 +22,7 @@ Program = Callable[[], object]
 
 def compile_all(
     networks: Sequence[nnx.Module],
-    tokens: Int[Array, "batch tokens"],
+    inputs: Inputs,
     *,
     on_compiled: Callable[[int], None],
     threads: int,
@@ -30,22 +31,22 @@ def compile_all(
 
     Args:
         networks: Plain networks.
-        tokens: The input of every call.
+        inputs: The input of every call, tokens or images.
         on_compiled: Told how many are done.
         threads: Compilations at once; XLA compiles outside the interpreter lock.
     """
-    device_tokens = jax.device_put(tokens)
+    device_inputs = jax.device_put(inputs)
 
     def compiled(network: nnx.Module) -> Program:
         graph, held = nnx.split(network)
         params = jax.device_put(held)
 
         @jax.jit
-        def run(params: Params, tokens: Array) -> Array:
-            return nnx.merge(graph, params)(tokens)
+        def run(params: Params, inputs: Array) -> PyTree:
+            return nnx.merge(graph, params)(inputs)
 
-        program = run.lower(params, device_tokens).compile()
-        return lambda: jax.block_until_ready(program(params, device_tokens))
+        program = run.lower(params, device_inputs).compile()
+        return lambda: jax.block_until_ready(program(params, device_inputs))
 
     programs = []
     with ThreadPoolExecutor(threads) as pool:

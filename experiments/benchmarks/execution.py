@@ -35,6 +35,7 @@ from nas.allocator import keep_memory
 from nas.provenance import provenance
 from nas.report import drawing
 from nas.rundir import write_bytes, write_json
+from supernets.decoder.spec import Decoder
 
 RESULTS = Path(__file__).parent.parent / "results"
 COMMAND = "uv run python -m experiments.benchmarks.execution"
@@ -75,10 +76,12 @@ def main() -> None:
         )
         for size in ((NARROW, WIDE) if options.wide else (NARROW,))
     }
+    decoder = experiment.model
+    assert isinstance(decoder, Decoder), "the quick start is about a decoder"
     population = measure_population(
-        experiment.model,
-        windows=experiment.search.windows,
-        tokens=experiment.data.tokens,
+        decoder,
+        windows=experiment.search.examples,
+        tokens=experiment.data.example[0],
         rounds=options.rounds,
     )
     results = {

@@ -20,10 +20,10 @@ from experiments.benchmarks.execution_rounds import (
     median,
 )
 from kernels.extents import Execution
-from search.space import Genotype
+from search.space import Genotype, Genotypes
 from supernets.decoder.spec import Decoder
 from supernets.execution import run_subnet
-from supernets.losses import cross_entropy
+from supernets.losses.entropy import cross_entropy
 from supernets.lowering import Extents, fixed_extents
 from supernets.weights import Params
 
@@ -76,8 +76,18 @@ class Subject:
 
     def costs(self, genotype: Genotype) -> dict[str, float]:
         """Returns the parameters of a subnet and its multiply-accumulates."""
-        found = self.decoder.costs(genotype[None], batch=self.batch, tokens=self.tokens)
+        found = self._costs(genotype[None])
         return {name: float(found[name][0]) for name in ("params", "macs")}
+
+    def macs(self, genotypes: Genotypes) -> Float[np.ndarray, " population"]:
+        """Returns the multiply-accumulates of subnets, by which policies draw them."""
+        return self._costs(genotypes)["macs"]
+
+    def _costs(
+        self, genotypes: Genotypes
+    ) -> dict[str, Float[np.ndarray, " population"]]:
+        example = (self.tokens,)
+        return self.decoder.costs(genotypes, batch=self.batch, example=example)
 
 
 class Supernet:
@@ -89,6 +99,7 @@ class Supernet:
     """
 
     def __init__(self, subject: Subject, dtype: str = "float32") -> None:
+        self.subject = subject
         self.space = subject.decoder.space()
         self.network = subject.decoder.build(rngs=nnx.Rngs(0))
         self.graph, params = nnx.split(self.network, nnx.Param)

@@ -17,7 +17,7 @@ from supernets.decoder.elastic import ElasticDecoder
 from supernets.decoder.extraction import extract
 from supernets.decoder.spec import Decoder
 from supernets.evaluation import make_evaluate
-from supernets.losses import NATS_PER_BIT, cross_entropy
+from supernets.losses.entropy import NATS_PER_BIT, cross_entropy
 from supernets.weights import Params
 
 EXECUTIONS: tuple[Execution, ...] = ("masked", "switched", "auto")

@@ -22,10 +22,14 @@ from experiments.benchmarks.execution_rounds import (
 )
 from kernels.extents import Execution
 from search.space import Genotype, Genotypes
-from supernets.losses import cross_entropy, distillation
+from supernets.losses.distillation import Distillation
+from supernets.losses.entropy import cross_entropy, distillation
+from supernets.losses.loss import Batch
+from supernets.losses.losses import Losses
 from supernets.lowering import fixed_extents
 from supernets.optimizer import AdamW
-from supernets.sandwich import Sandwich
+from supernets.policies.policy import Draw, Moment, Subnets
+from supernets.policies.sandwich import Sandwich
 from supernets.training import TrainState, initial_state, make_train_step
 from supernets.weights import Params
 
@@ -34,6 +38,9 @@ STEPS = 10_000
 
 PAIRS = 2
 """Pairs of random subnets that a sandwich step is measured with."""
+
+SHARE = 0.5
+"""Share of the largest subnet's predictions in what the others learn from."""
 
 PARTS = ("largest", "smallest", "first random", "second random", "update")
 
@@ -48,6 +55,8 @@ class Trainer:
     def __init__(self, supernet: Supernet) -> None:
         self.supernet = supernet
         self.sandwich = Sandwich()
+        self.slots = self.sandwich.slots(supernet.space)
+        self.subnets = Subnets(supernet.space, supernet.subject.macs)
         self.optimizer = AdamW().transform(STEPS)
 
     def state(self) -> TrainState:
@@ -55,30 +64,32 @@ class Trainer:
         state = initial_state(self.supernet.network, self.optimizer)
         return jax.tree.map(jnp.copy, state)
 
-    def step(self, execution: Execution) -> tuple[Callable[[Genotypes], None], float]:
-        """Returns a step on a pair of random subnets, and the seconds of its first."""
+    def step(self, execution: Execution) -> tuple[Callable[[Draw], None], float]:
+        """Returns a step that trains a draw, and the seconds of its first."""
         supernet = self.supernet
         train = make_train_step(
             supernet.network,
             supernet.space,
             self.optimizer,
-            self.sandwich,
+            self.slots,
+            losses=Losses(taught=Distillation(share=SHARE)),
             execution=execution,
         )
+        batch = Batch(supernet.inputs, supernet.targets)
         state = self.state()
 
-        def run(pair: Genotypes) -> None:
+        def run(draw: Draw) -> None:
             nonlocal state
-            state, _ = train(state, supernet.inputs, supernet.targets, pair)
+            state, _ = train(state, batch, draw, 0)
             jax.block_until_ready(state)
 
         start = time.perf_counter()
-        run(self.pair(0))
+        run(self.draw(0))
         return run, time.perf_counter() - start
 
-    def pair(self, number: int) -> Genotypes:
-        """Returns random subnets of a step."""
-        return self.sandwich.sample(self.supernet.space, seed=0, step=number)
+    def draw(self, number: int) -> Draw:
+        """Returns what a step trains."""
+        return self.sandwich.draw(self.subnets, Moment(0, number, STEPS))
 
     def teacher(self) -> Program:
         """Compiles the gradient of the largest, which returns its logits too."""
@@ -96,14 +107,13 @@ class Trainer:
     def student(self, genotype: Genotype, teacher: Logits) -> Program:
         """Compiles the gradient of another subnet, which learns from logits too."""
         extents = fixed_extents(self.supernet.space, genotype)
-        share = self.sandwich.distillation
 
         def loss(
             params: Params, inputs: Tokens, targets: Tokens, teacher: Logits
         ) -> Float[Array, ""]:
             logits = self.supernet.predict(extents, params, inputs)
             data = cross_entropy(logits, targets)
-            return (1 - share) * data + share * distillation(logits, teacher)
+            return (1 - SHARE) * data + SHARE * distillation(logits, teacher)
 
         gradient = jax.value_and_grad(loss)
         return Program.of(gradient, *self.supernet.operands, teacher)
@@ -131,6 +141,11 @@ class Trainer:
         return run, program
 
 
+def random_subnets(draw: Draw) -> Genotypes:
+    """Returns the subnets of a sandwich beside the largest and the smallest."""
+    return draw.genotypes[2:, 0]
+
+
 def measure_sandwich(supernet: Supernet, *, rounds: int) -> dict[str, Any]:
     """Times the whole step against the sum of what it would be made of.
 
@@ -143,13 +158,14 @@ def measure_sandwich(supernet: Supernet, *, rounds: int) -> dict[str, Any]:
     (_, logits), gradient = teacher.call(*supernet.operands)
     # Of separate memory, as the gradients of separate subnets are.
     update, updating = trainer.update(
-        [jax.tree.map(jnp.copy, gradient) for _ in range(trainer.sandwich.subnets)]
+        [jax.tree.map(jnp.copy, gradient) for _ in trainer.slots]
     )
     small = trainer.student(supernet.space.smallest, logits)
     programs = [teacher, small, updating]
     cases: dict[int, dict[str, Run]] = {}
     for number in range(PAIRS):
-        pair = trainer.pair(number)
+        draw = trainer.draw(number)
+        pair = random_subnets(draw)
         students = [trainer.student(genotype, logits) for genotype in pair]
         programs += students
         operands = (*supernet.operands, logits)
@@ -159,7 +175,7 @@ def measure_sandwich(supernet: Supernet, *, rounds: int) -> dict[str, Any]:
             update,
         ]
         cases[number] = {
-            **{name: functools.partial(run, pair) for name, (run, _) in steps.items()},
+            **{name: functools.partial(run, draw) for name, (run, _) in steps.items()},
             **dict(zip(PARTS, parts, strict=True)),
         }
     samples = alternate(cases, rounds=rounds, label="sandwich")

@@ -29,13 +29,19 @@ from experiments.benchmarks.peer import (
     serve,
 )
 from nas.allocator import keep_memory
-from search.space import Genotype
+from search.space import Genotype, Genotypes
+from supernets.decoder.elastic import ElasticDecoder
 from supernets.decoder.extraction import plain_config
 from supernets.decoder.spec import Decoder
-from supernets.losses import cross_entropy
+from supernets.losses.distillation import Distillation
+from supernets.losses.entropy import cross_entropy
+from supernets.losses.loss import Batch, Outputs
+from supernets.losses.losses import Losses
 from supernets.lowering import Extents, fixed_extents
 from supernets.optimizer import AdamW
-from supernets.sandwich import Sandwich
+from supernets.policies.policy import Moment, Subnets
+from supernets.policies.sandwich import Sandwich
+from supernets.regularization import Noise
 from supernets.training import (
     StepMetrics,
     TrainState,
@@ -48,6 +54,9 @@ BATCH, TOKENS = 8, 128
 STEPS = 400
 """Length of the learning-rate schedule, longer than a measurement."""
 
+SHARE = 0.5
+"""Share of the largest subnet's predictions in what the others learn from."""
+
 PACKAGES = ("nas-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 Tokens = Int[Array, "batch tokens"]
@@ -56,16 +65,28 @@ Tokens = Int[Array, "batch tokens"]
 class InBfloat16(nnx.Module):
     """A network whose float32 parameters are rounded to bfloat16 in every call."""
 
-    def __init__(self, network: nnx.Module) -> None:
+    def __init__(self, network: ElasticDecoder) -> None:
         self.network = network
 
     def __call__(
         self, tokens: Tokens, extents: Extents
     ) -> Float[Array, "batch tokens vocabulary"]:
         """Computes in bfloat16; the logits are float32 again, for the loss."""
+        return self._rounded()(tokens, extents).astype(jnp.float32)
+
+    def outputs(
+        self, inputs: Tokens, extents: Extents, *, noise: Noise | None = None
+    ) -> Outputs:
+        """Returns float32 logits, and the features that they are read from."""
+        return _scored(self._rounded().outputs(inputs, extents, noise=noise))
+
+    def exits(self, inputs: Tokens, extents: Extents) -> tuple[Outputs, ...]:
+        """Returns the outputs after each choice of depth, fewest layers first."""
+        return tuple(map(_scored, self._rounded().exits(inputs, extents)))
+
+    def _rounded(self) -> ElasticDecoder:
         graph, params = nnx.split(self.network)
-        rounded = jax.tree.map(_rounded, params)
-        return nnx.merge(graph, rounded)(tokens, extents).astype(jnp.float32)
+        return nnx.merge(graph, jax.tree.map(_rounded, params))
 
 
 class JaxSide:
@@ -95,8 +116,9 @@ class JaxSide:
             "middle": self.space.middle,
             "smallest": self.space.smallest,
         }
-        self.pairs = {
-            name: self.sandwich.sample(self.space, seed=0, step=number)
+        subnets = Subnets(self.space, self._macs)
+        self.draws = {
+            name: self.sandwich.draw(subnets, Moment(0, number, STEPS))
             for number, name in enumerate(PAIRS)
         }
         self._sandwiches: dict[str, Callable[[str], StepMetrics]] = {}
@@ -104,14 +126,14 @@ class JaxSide:
     def write_exercise(self, folder: Path) -> None:
         """Writes all that the other side needs to compute the same."""
         chosen = {name: [genotype] for name, genotype in self.landmarks.items()}
-        chosen |= {name: list(pair) for name, pair in self.pairs.items()}
+        chosen |= {n: list(draw.genotypes[2:, 0]) for n, draw in self.draws.items()}
         exercise = {
             "head_dim": self.decoder.head_dim,
             "subnets": {
                 name: [self._sizes(genotype) for genotype in genotypes]
                 for name, genotypes in chosen.items()
             },
-            "distillation": self.sandwich.distillation,
+            "distillation": SHARE,
             "optimizer": dataclasses.asdict(AdamW()),
             "steps": STEPS,
         }
@@ -179,20 +201,26 @@ class JaxSide:
         """Returns a step on a pair; the steps of a precision share their state."""
         network = self._network(case)
         optimizer = AdamW().transform(STEPS)
-        step = make_train_step(network, self.space, optimizer, self.sandwich)
+        step = make_train_step(
+            network,
+            self.space,
+            optimizer,
+            self.sandwich.slots(self.space),
+            losses=Losses(taught=Distillation(share=SHARE)),
+        )
         # The step may give away what it is handed.
         state = jax.tree.map(jnp.copy, initial_state(network, optimizer))
-        data = self.inputs, self.targets
+        batch = Batch(self.inputs, self.targets)
 
         def first(state: TrainState) -> tuple[TrainState, StepMetrics]:
-            return step(state, *data, self.pairs[PAIRS[0]])
+            return step(state, batch, self.draws[PAIRS[0]], 0)
 
         # Traced here, so that a case that cannot run is known before any does.
         jax.eval_shape(first, state)
 
         def run(pair: str) -> StepMetrics:
             nonlocal state
-            state, metrics = step(state, *data, self.pairs[pair])
+            state, metrics = step(state, batch, self.draws[pair], 0)
             return jax.block_until_ready((state, metrics))[1]
 
         return run
@@ -210,6 +238,9 @@ class JaxSide:
     def _network(self, case: Case) -> nnx.Module:
         return self.network if case.precision == "float32" else InBfloat16(self.network)
 
+    def _macs(self, genotypes: Genotypes) -> Float[np.ndarray, " population"]:
+        return self.decoder.costs(genotypes, batch=BATCH, example=(TOKENS,))["macs"]
+
     def _sizes(self, genotype: Genotype) -> dict[str, object]:
         architecture = self.space.decode(genotype)
         config = plain_config(self.decoder, architecture)
@@ -223,6 +254,14 @@ class JaxSide:
 
 def _rounded(weight: Float[Array, "..."]) -> Array:
     return weight.astype(jnp.bfloat16)
+
+
+def _float32(logits: Float[Array, "..."]) -> Array:
+    return logits.astype(jnp.float32)
+
+
+def _scored(outputs: Outputs) -> Outputs:
+    return outputs._replace(logits=jax.tree.map(_float32, outputs.logits))
 
 
 def about() -> dict[str, object]:

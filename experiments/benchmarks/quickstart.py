@@ -65,7 +65,8 @@ def summary(run: RunDirectory, seconds: float) -> dict[str, Any]:
             mark.label: {n: round(v, 4) for n, v in mark.metrics.items()}
             for mark in load_landmarks(run.landmarks)
         },
-        "latency_error": {
+        "latency_error": profile.error
+        and {
             "mape_percent": round(profile.error.mape_percent, 2),
             "within_10_percent": round(profile.error.within_10_percent, 1),
             "kendall_tau": round(profile.error.kendall_tau, 3),

@@ -28,10 +28,10 @@ class Axis:
 
 
 class Landmark(NamedTuple):
-    """Where a landmark of the space lies in the plane of latency and loss."""
+    """Where a landmark of the space lies in the plane of latency and first score."""
 
     latency_ms: Number
-    loss: Number
+    score: Number
     measured: bool
 
 
@@ -46,7 +46,7 @@ class Extreme:
         macs: Multiply-accumulates of one inference.
         memory_mb: Size of the weights, in MB.
         id: Identifier of the architecture.
-        known: Its latency and search loss; without them it is not compared with.
+        known: Its latency and first score; without them it is not compared with.
     """
 
     label: Label
@@ -91,13 +91,13 @@ class Evaluated:
 
     Attributes:
         latency_ms: Predicted latency, in ms.
-        loss: Loss on the search data.
+        score: The first score that is shown, on the search data.
         campaign: Name of the campaign that evaluated it first.
         id: Identifier of the architecture.
     """
 
     latency_ms: Number
-    loss: Number
+    score: Number
     campaign: str
     id: str
 
@@ -120,6 +120,22 @@ class LatencySample:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LatencyError:
+    """How far the latency model is from measurements that its fit did not see.
+
+    Attributes:
+        mape_percent: Mean absolute error in percent of the measured latency, over the
+            held-out samples where there are any.
+        within_10_percent: Share of the same samples predicted within 10 %, in percent.
+        kendall_tau: Rank correlation over the same samples, from -1 to 1.
+    """
+
+    mape_percent: Number
+    within_10_percent: Number
+    kendall_tau: Number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LatencyFit:
     """The latency model and its stated error.
 
@@ -127,19 +143,15 @@ class LatencyFit:
         device: The device that was measured.
         inputs: What was run, such as ``1 x 128 tokens, float32``.
         samples: Measured subnets with their predictions.
-        mape_percent: Mean absolute error in percent of the measured latency, over the
-            held-out samples where there are any.
-        within_10_percent: Share of the same samples predicted within 10 %, in percent.
-        kendall_tau: Rank correlation over the same samples, from -1 to 1.
+        error: Of the model; ``None`` where every member was measured and none is
+            predicted.
         source: ``measured here`` or ``given: PATH``.
     """
 
     device: str
     inputs: str
     samples: tuple[LatencySample, ...]
-    mape_percent: Number
-    within_10_percent: Number
-    kendall_tau: Number
+    error: LatencyError | None
     source: str
 
 
@@ -150,8 +162,9 @@ class Member:
     Attributes:
         id: Identifier of the architecture.
         arch: The architecture as JSON.
-        metrics: ``loss``, ``test_loss``, ``latency_ms`` (measured), ``params``,
-            ``macs``, ``flops``, ``memory_mb``; a missing one is shown as a dash.
+        metrics: Scores as ``loss`` or ``error_TASK``, on test data as ``test_loss``;
+            ``latency_ms`` (measured), ``params``, ``macs``, ``flops``, ``memory_mb``;
+            a missing one is shown as a dash.
         predicted: What the predictors said of the same metrics.
         why: Why it was chosen, in words.
         path: Where it lies, relative to the run directory.
@@ -177,17 +190,32 @@ class Curve:
         label: What the line is called.
         steps: Step numbers, ascending.
         values: The value at each step.
+        cost: What the subnet costs, in multiply-accumulates of one input, where the
+            line is one subnet's; positive. Lines with costs are coloured by them.
 
     Raises:
-        ValueError: If the two differ in length.
+        ValueError: If steps and values differ in length.
     """
 
     label: str
     steps: tuple[int, ...]
     values: tuple[Number, ...]
+    cost: Number | None = None
 
     def __post_init__(self) -> None:
         _same_length(f"curve {self.label!r}", steps=self.steps, values=self.values)
+
+
+class PhaseMark(NamedTuple):
+    """Where a phase of the training begins.
+
+    Attributes:
+        step: Steps done before it.
+        text: Its policy and what it opens.
+    """
+
+    step: int
+    text: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,8 +234,11 @@ class ReportData:
         latency_bound_ms: The bound on latency, in ms, where there is one.
         loss_name: What the loss is called.
         loss_unit: Its unit; may be empty.
+        shown: The scores that subnets are shown by, such as ``loss`` or ``error``; the
+            front is drawn by the first.
         training: Training loss by role (largest, smallest, sampled).
-        validation: Validation loss by subnet.
+        validation: Validation loss by subnet, by ascending cost.
+        phases: The phases of the training, in order; empty where there is but one.
         campaigns: The searches.
         archive: Every subnet that was evaluated.
         front: The verified front, by ascending latency.
@@ -228,8 +259,10 @@ class ReportData:
     latency_bound_ms: Number | None = None
     loss_name: str = "Loss"
     loss_unit: str = ""
+    shown: tuple[str, ...] = ("loss",)
     training: tuple[Curve, ...] = ()
     validation: tuple[Curve, ...] = ()
+    phases: tuple[PhaseMark, ...] = ()
     campaigns: tuple[Campaign, ...] = ()
     archive: tuple[Evaluated, ...] = ()
     front: tuple[Member, ...] = ()

@@ -15,14 +15,17 @@ from collections.abc import Callable, Generator, Sequence
 from decimal import Decimal
 from typing import ParamSpec
 
+import matplotlib
 import matplotlib.image
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from nas.report import words
 from nas.report.data import Campaign, Number, ReportData
@@ -34,6 +37,24 @@ WIDE: Size = (960, 500)
 HALF: Size = (520, 400)
 NARROW: Size = (372, 340)
 PNG_DPI = 160
+
+SHADES = 12
+"""Colours of the scale of costs."""
+
+
+def _scale() -> dict[str, tuple[str, str]]:
+    """Returns the scale of costs: the costlier, the further from the paper.
+
+    It is a part of plasma, whose lightness is even and does not need hue, without the
+    ends that are too near to the paper.
+    """
+    plasma = matplotlib.colormaps["plasma"]
+    places = np.linspace([0.66, 0.42], [0.0, 0.95], SHADES)
+    return {
+        f"cost-{shade}": (to_hex(plasma(light)), to_hex(plasma(dark)))
+        for shade, (light, dark) in enumerate(places)
+    }
+
 
 PALETTE = {
     "paper": ("#ffffff", "#12151a"),
@@ -47,10 +68,14 @@ PALETTE = {
     "teal": ("#0c8376", "#3fc6b4"),
     "rose": ("#b33c7c", "#f08abb"),
     "sky": ("#2f8cc4", "#7ec6f2"),
+    **_scale(),
 }
 """Colour of every role on light and on dark paper, told apart by the colour-blind."""
 
 HUES = ("amber", "teal", "rose", "sky")
+
+NAME_PIXELS = 16
+"""Least distance of names at the ends of lines."""
 
 MAX_NAMED = 5
 """Campaigns told apart by name; more of them share the colour of their algorithm."""
@@ -224,30 +249,69 @@ def label_ends(
 ) -> None:
     """Writes each line's name to the right of its end, moved apart where they touch.
 
+    Where one had to move, thin lines join names to their ends.
+
     Args:
         axes: Where the lines are; its limits must be final.
         ends: ``(text, y, colour)`` of every line.
         height: Height of the axes, in page pixels.
     """
     bottom, top = axes.get_ylim()
-    gap = 16 * (top - bottom) / height
+    gap = NAME_PIXELS * (top - bottom) / height
     ordered = sorted(ends, key=lambda end: end[1])
-    places: list[float] = []
-    for _, y, _ in ordered:
-        clipped = min(max(y, bottom), top)
-        places.append(max(clipped, places[-1] + gap) if places else clipped)
-    excess = max(places[-1] - top, 0) if places else 0
-    for (text, _, colour), place in zip(ordered, places, strict=True):
+    clipped = [min(max(y, bottom), top) for _, y, _ in ordered]
+    places = apart(clipped, gap, bottom, top)
+    shifts = [abs(place - end) for place, end in zip(places, clipped, strict=True)]
+    joined = max(shifts, default=0) > gap / 4
+    inches = axes.figure.dpi_scale_trans
+    aside = ScaledTranslation((22 if joined else 8) / 72, 0, inches)
+    at = axes.get_yaxis_transform()
+    for (text, _, colour), end, place in zip(ordered, clipped, places, strict=True):
+        join = {
+            "arrowstyle": "-",
+            "color": colour,
+            "linewidth": 0.8,
+            "relpos": (0, 0.5),
+            "shrinkA": 3,
+            "shrinkB": 3,
+        }
         axes.annotate(
             words.shorten(text),
-            (1, place - excess),
-            xycoords=axes.get_yaxis_transform(),
-            xytext=(8, 0),
-            textcoords="offset points",
+            (1, end),
+            xytext=(1, place),
+            xycoords=at,
+            textcoords=at + aside,
             va="center",
             color=colour,
             annotation_clip=False,
+            arrowprops=join if joined else None,
         )
+
+
+def apart(
+    wanted: Sequence[float], gap: float, bottom: float, top: float
+) -> list[float]:
+    """Moves places as little as possible so that neighbours have a gap.
+
+    >>> apart([0.0, 0.5, 4.0], 1.0, -1.0, 9.0)
+    [-0.25, 0.75, 4.0]
+
+    Args:
+        wanted: Where they should be, ascending.
+        gap: Least distance between neighbours.
+        bottom: Lowest place.
+        top: Highest place, given up where there is no room for all.
+    """
+    # Without the gaps, the nearest ascending places are means of those that collide.
+    groups: list[list[float]] = []
+    for index, place in enumerate(wanted):
+        groups.append([place - index * gap])
+        while len(groups) > 1 and np.mean(groups[-2]) >= np.mean(groups[-1]):
+            last = groups.pop()
+            groups[-1] += last
+    highest = max(top - (len(wanted) - 1) * gap, bottom)
+    level = [float(np.clip(np.mean(g), bottom, highest)) for g in groups for _ in g]
+    return [place + index * gap for index, place in enumerate(level)]
 
 
 @contextlib.contextmanager

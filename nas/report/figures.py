@@ -1,6 +1,5 @@
 """The figures of a report, drawn through matplotlib's object interface."""
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,41 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.report import drawing, words
-from nas.report.data import Campaign, Curve, Number, ReportData
-from nas.report.drawing import HALF, LIGHT, WIDE, Size
+from nas.report.data import Campaign, LatencyError, ReportData
+from nas.report.drawing import HALF, LIGHT, Size
 from nas.report.front import front_figure as front_figure
 from nas.report.front import front_title as front_title
-
-MAX_POINTS = 240
-"""Points of a curve drawn at most; longer curves are averaged over windows."""
-
-ROLES = {
-    "largest": "teal",
-    "middle": "rose",
-    "sampled": "baseline",
-    "smallest": "amber",
-}
-
-
-@drawing.styled
-def training_figure(data: ReportData, *, size: Size = WIDE) -> Figure:
-    """Draws training loss by role and validation loss by subnet over steps."""
-    name = data.loss_name.lower()
-    panels = [
-        (f"Training {name} by role", _drawable(data.training), True),
-        (f"Validation {name}", _drawable(data.validation), False),
-    ]
-    panels = [panel for panel in panels if panel[1]]
-    figure = drawing.new_figure(size)
-    across = size[0] >= HALF[0]
-    rows, columns = (1, len(panels)) if across else (len(panels), 1)
-    parts = figure.subfigures(rows, columns, squeeze=False, wspace=0.05, hspace=0.05)
-    for part, (title, curves, noisy) in zip(parts.flat, panels, strict=True):
-        drawing.set_title(part, title)
-        axes = part.add_subplot()
-        axes.set(xlabel="Training step", ylabel=words.quantity(data))
-        _curves(axes, curves, noisy=noisy, height=size[1] / rows - 90)
-    return figure
+from nas.report.training import training_figure as training_figure
 
 
 @drawing.styled
@@ -118,7 +87,7 @@ def latency_figure(data: ReportData, *, size: Size = HALF) -> Figure:
     )
     axes.plot(limits, limits, color=LIGHT["muted"], linewidth=1, label="exact")
     for held_out, label, marker, colour in (
-        (False, "fitted", "s", LIGHT["baseline"]),
+        (False, "fitted" if fit.error else "measured", "s", LIGHT["baseline"]),
         (True, "held out", "o", LIGHT["front"]),
     ):
         samples = [s for s in fit.samples if s.held_out == held_out]
@@ -142,68 +111,28 @@ def latency_figure(data: ReportData, *, size: Size = HALF) -> Figure:
     )
     drawing.plain_ticks(axes)
     axes.legend(loc="upper left", borderaxespad=0.4)
-    error = f"{words.significant(fit.mape_percent, 2)} %"
+    if fit.error is None:
+        drawing.set_title(figure, "Every member was measured, none predicted")
+    else:
+        _tell_error(figure, axes, fit.error)
+    return figure
+
+
+def _tell_error(figure: Figure, axes: Axes, found: LatencyError) -> None:
+    """Writes the model's error into the title and the corner below the line."""
+    error = f"{words.significant(found.mape_percent, 2)} %"
     drawing.set_title(figure, f"Predictions are off by {error} on average")
     axes.text(
         0.985,
         0.03,
         f"mean error {error}\n"
-        f"within 10 %: {words.significant(fit.within_10_percent)} %\n"
-        f"Kendall τ {fit.kendall_tau:.2f}",
+        f"within 10 %: {words.significant(found.within_10_percent)} %\n"
+        f"Kendall τ {found.kendall_tau:.2f}",
         transform=axes.transAxes,
         ha="right",
         va="bottom",
         linespacing=1.5,
     )
-    return figure
-
-
-def _curves(
-    axes: Axes, curves: Sequence[Curve], *, noisy: bool, height: Number
-) -> None:
-    """Draws curves with their names at the ends; noisy ones smoothed over the raw."""
-    ends: list[tuple[str, float, str]] = []
-    visible: list[np.ndarray] = []
-    for curve, hue in zip(curves, itertools.cycle(drawing.HUES), strict=False):
-        colour = LIGHT[ROLES.get(curve.label, hue)]
-        steps, raw = _thinned(curve)
-        values = _smoothed(raw, max(len(raw) // 16, 1)) if noisy else raw
-        if noisy:
-            axes.plot(steps, raw, color=colour, linewidth=1, alpha=0.3)
-        axes.plot(steps, values, color=colour, linewidth=2)
-        ends.append((curve.label, float(values[-1]), colour))
-        visible.append(raw[len(raw) // 6 :])
-    shown = np.concatenate(visible)
-    shown = shown[np.isfinite(shown)]
-    low, high = (shown.min(), shown.max()) if len(shown) else (0.0, 1.0)
-    pad = 0.06 * (high - low or abs(high) or 1)
-    axes.set(
-        xlim=(0, max(curve.steps[-1] for curve in curves)), ylim=(low - pad, high + pad)
-    )
-    drawing.plain_ticks(axes)
-    drawing.label_ends(axes, ends, height=height)
-
-
-def _drawable(curves: Sequence[Curve]) -> list[Curve]:
-    return [curve for curve in curves if np.isfinite(curve.values).any()]
-
-
-def _thinned(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """Averages a long curve over equal windows of its finite points."""
-    steps, values = np.array(curve.steps, float), np.array(curve.values, float)
-    steps, values = steps[np.isfinite(values)], values[np.isfinite(values)]
-    edges = np.unique(np.linspace(0, len(steps), MAX_POINTS + 1).astype(int))[:-1]
-    widths = np.diff([*edges, len(steps)])
-    return np.add.reduceat(steps, edges) / widths, np.add.reduceat(
-        values, edges
-    ) / widths
-
-
-def _smoothed(values: np.ndarray, reach: int) -> np.ndarray:
-    """Returns the moving average over ``reach`` neighbours on either side."""
-    window = np.ones(2 * min(reach, (len(values) - 1) // 2) + 1)
-    weights = np.convolve(np.ones_like(values), window, mode="same")
-    return np.convolve(values, window, mode="same") / weights
 
 
 def _progress_range(campaigns: Sequence[Campaign]) -> tuple[float, float]:

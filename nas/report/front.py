@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nas.report import drawing, words
-from nas.report.data import Evaluated, Label, ReportData
+from nas.report.data import Evaluated, Label, Member, Number, ReportData
 from nas.report.drawing import HALF, LIGHT, WIDE, Size
 
 View = tuple[tuple[float, float], tuple[float, float]]
@@ -21,7 +21,7 @@ MAX_DOTS = 1000
 
 @drawing.styled
 def front_figure(data: ReportData, *, size: Size = WIDE) -> Figure:
-    """Draws loss against latency: everything evaluated, the front, and the bound.
+    """Draws the first score against latency: all evaluated, the front, the bound.
 
     Args:
         data: The report.
@@ -35,7 +35,7 @@ def front_figure(data: ReportData, *, size: Size = WIDE) -> Figure:
         xlim=view[0],
         ylim=view[1],
         xlabel=f"Latency (ms){'' if small else ELSEWHERE}",
-        ylabel=f"{words.quantity(data)}, lower is better",
+        ylabel=f"{words.quantity(data, data.shown[0])}, lower is better",
     )
     drawing.plain_ticks(axes, 5 if small else 9)
     handles = [*_members(axes, data), *_dots(axes, data, view)]
@@ -51,7 +51,7 @@ def front_figure(data: ReportData, *, size: Size = WIDE) -> Figure:
 
 def front_title(data: ReportData, *, short: bool = False) -> str:
     """Says in words what :func:`front_figure` shows."""
-    members, name = len(data.front), data.loss_name
+    members, name = len(data.front), words.score(data, data.shown[0])[0]
     if not members:
         return "No subnet within the bounds"
     if short:
@@ -63,18 +63,21 @@ def front_title(data: ReportData, *, short: bool = False) -> str:
 
 
 def _points(data: ReportData) -> list[tuple[float, float]]:
-    """Returns measured latency and search loss of the members that have both."""
-    pairs = [
-        (m.metrics.get("latency_ms", math.nan), m.metrics.get("loss", math.nan))
-        for m in data.front
-    ]
+    """Returns measured latency and first score of the members that have both."""
+    pairs = [_place(data, member) for member in data.front]
     return [(float(x), float(y)) for x, y in pairs if math.isfinite(x + y)]
+
+
+def _place(data: ReportData, member: Member) -> tuple[Number, Number]:
+    """Returns measured latency and first score; not a number where unknown."""
+    metrics = member.metrics
+    return metrics.get("latency_ms", math.nan), metrics.get(data.shown[0], math.nan)
 
 
 def _view(data: ReportData) -> View:
     """Chooses limits that give the front room; far outliers stay outside."""
     front = _points(data)
-    seen = [(float(e.latency_ms), float(e.loss)) for e in data.archive]
+    seen = [(float(e.latency_ms), float(e.score)) for e in data.archive]
     seen = [(x, y) for x, y in seen if math.isfinite(x + y)]
     bound = [] if data.latency_bound_ms is None else [float(data.latency_bound_ms)]
     marks = [data.landmark("smallest"), data.landmark("largest")]
@@ -85,9 +88,9 @@ def _view(data: ReportData) -> View:
     left, right = min(xs), min(max(xs), 2 * anchor)
     if bound:
         right = max(right, bound[0] + 0.14 * (bound[0] - left))
-    bottom = min(ys + [float(mark.loss) for mark in marks if mark])
+    bottom = min(ys + [float(mark.score) for mark in marks if mark])
     top = max([y for _, y in front] + [float(np.quantile(ys, 0.98))])
-    near = [float(m.loss) for m in marks if m and m.loss < 2 * top - bottom]
+    near = [float(m.score) for m in marks if m and m.score < 2 * top - bottom]
     top = max([top, *near])
     width = right - left or right or 1.0
     height = top - bottom or abs(top) or 1.0
@@ -99,7 +102,7 @@ def _view(data: ReportData) -> View:
 
 def _inside(point: Evaluated, view: View) -> bool:
     (left, right), (bottom, top) = view
-    return left <= point.latency_ms <= right and bottom <= point.loss <= top
+    return left <= point.latency_ms <= right and bottom <= point.score <= top
 
 
 def _dots(axes: Axes, data: ReportData, view: View) -> list[Line2D]:
@@ -114,7 +117,7 @@ def _dots(axes: Axes, data: ReportData, view: View) -> list[Line2D]:
         if points:
             axes.plot(
                 [p.latency_ms for p in points],
-                [p.loss for p in points],
+                [p.score for p in points],
                 **look,
                 linestyle="",
                 alpha=0.4,
@@ -154,8 +157,8 @@ def _members(axes: Axes, data: ReportData) -> list[Line2D]:
         "markersize": 9,
     }
     for member in data.front:
-        at = [[member.metrics.get(key, math.nan)] for key in ("latency_ms", "loss")]
-        (mark,) = axes.plot(*at, **look, zorder=4)
+        x, y = _place(data, member)
+        (mark,) = axes.plot([x], [y], **look, zorder=4)
         mark.set_url(f"#subnet-{member.id}")
     return [Line2D([], [], **look, linewidth=2, label="front, measured")]
 
@@ -168,8 +171,7 @@ def _numbers(axes: Axes, data: ReportData, size: Size) -> None:
     last = len(data.front)
     order = sorted(range(1, last + 1), key=lambda number: number not in (1, last))
     for number in order:
-        metrics = data.front[number - 1].metrics
-        x, y = metrics.get("latency_ms", math.nan), metrics.get("loss", math.nan)
+        x, y = _place(data, data.front[number - 1])
         spot = (x * wide, y * high)
         if not math.isfinite(x + y) or any(math.dist(spot, p) < 17 for p in placed):
             continue
@@ -210,10 +212,10 @@ def _bound(axes: Axes, data: ReportData, *, upright: bool) -> None:
 def _landmark(axes: Axes, data: ReportData, label: Label, view: View) -> None:
     """Marks an extreme of the space, or says at the edge where it lies."""
     mark = data.landmark(label)
-    if mark is None or not math.isfinite(mark.latency_ms + mark.loss):
+    if mark is None or not math.isfinite(mark.latency_ms + mark.score):
         return
     (left, right), (bottom, top) = view
-    x, y = float(mark.latency_ms), float(mark.loss)
+    x, y = float(mark.latency_ms), float(mark.score)
     at = (min(max(x, left), right), min(max(y, bottom), top))
     text = label
     if at == (x, y) and at not in _points(data):

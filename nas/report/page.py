@@ -136,10 +136,13 @@ def _plots(data: ReportData) -> dict[str, dict[str, Markup]]:
 
 def _columns(data: ReportData) -> list[Column]:
     """Returns the numeric columns of the table that have at least one number."""
-    name, unit = data.loss_name.lower(), data.loss_unit
+    scores = []
+    for score in data.shown:
+        name, unit = words.score(data, score)
+        scores.append((f"test_{score}", f"Test {name.lower()}", unit, words.column))
+        scores.append((score, f"Search {name.lower()}", unit, words.column))
     wanted = (
-        ("test_loss", f"Test {name}", unit, words.column),
-        ("loss", f"Search {name}", unit, words.column),
+        *scores,
         ("latency_ms", "Latency", "ms", words.column),
         ("params", "Parameters", "", _counts),
         ("macs", "MACs", "", _counts),

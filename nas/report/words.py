@@ -138,16 +138,31 @@ def architecture(arch: Mapping[str, object]) -> list[tuple[str, str]]:
     return pairs
 
 
-def quantity(data: ReportData) -> str:
-    """Returns the axis label of the loss: its name and its unit."""
-    name, unit = shorten(data.loss_name), shorten(data.loss_unit)
+def score(data: ReportData, metric: str) -> tuple[str, str]:
+    """Returns what a score is called, such as ``Error of digit``, and its unit.
+
+    Args:
+        data: The report.
+        metric: Name of the score, as ``error_digit``.
+    """
+    if metric == "adversarial_error":
+        return "Adversarial error", ""
+    kind, _, task = metric.partition("_")
+    names = {"loss": (data.loss_name, data.loss_unit)}
+    name, unit = names.get(kind, (kind.capitalize(), ""))
+    return f"{name} of {task}" if task else name, unit
+
+
+def quantity(data: ReportData, metric: str = "loss") -> str:
+    """Returns the axis label of a score: its name and its unit."""
+    name, unit = (shorten(text) for text in score(data, metric))
     return f"{name} ({unit})" if unit else name
 
 
 def result(data: ReportData) -> str:
     """Says in one sentence what the run found.
 
-    Losses are those of the search, which the figure of the front shows too.
+    Scores are those of the search, which the figure of the front shows too.
     """
     if not data.front:
         bounds = _listed(data)
@@ -155,11 +170,11 @@ def result(data: ReportData) -> str:
         return f"The search found no subnet{reason}."
     members = len(data.front)
     latency = _span([m.metrics.get("latency_ms") for m in data.front])
-    loss = _span([m.metrics.get("loss") for m in data.front])
+    first = _span([m.metrics.get(data.shown[0]) for m in data.front])
     if members == 1:
-        return f"One subnet: {latency} ms at {loss} {_unit(data)}{_bounds(data)}."
+        return f"One subnet: {latency} ms at {first} {_unit(data)}{_bounds(data)}."
     return (
-        f"{members} subnets from {latency} ms and from {loss} "
+        f"{members} subnets from {latency} ms and from {first} "
         f"{_unit(data)}{_bounds(data)}."
     )
 
@@ -167,7 +182,7 @@ def result(data: ReportData) -> str:
 def detail(data: ReportData) -> str:
     """Says how the front does on test data and against the largest network."""
     sentences = [_comparison(data)]
-    tested = [m.metrics.get("test_loss") for m in data.front]
+    tested = [m.metrics.get(f"test_{data.shown[0]}") for m in data.front]
     if data.front and None not in tested:
         sentences.append(f"On test data: {_span(tested)} {_unit(data)}.")
     return " ".join(sentence for sentence in sentences if sentence)
@@ -197,7 +212,8 @@ def moment(created: str) -> str:
 
 
 def _unit(data: ReportData) -> str:
-    return data.loss_unit or data.loss_name.lower()
+    name, unit = score(data, data.shown[0])
+    return unit or name.lower()
 
 
 def _span(values: Sequence[Number | None]) -> str:
@@ -245,24 +261,24 @@ def _holds(bound: str, metrics: Mapping[str, Number]) -> bool | None:
 
 
 def _comparison(data: ReportData) -> str:
-    """Compares the best member with the largest network, both by search loss."""
-    largest = data.landmark("largest")
-    known = [m for m in data.front if {"loss", "latency_ms"} <= m.metrics.keys()]
-    if largest is None or not known or largest.loss <= 0:
+    """Compares the best member with the largest network, both on the search data."""
+    largest, first = data.landmark("largest"), data.shown[0]
+    known = [m for m in data.front if {first, "latency_ms"} <= m.metrics.keys()]
+    if largest is None or not known or largest.score <= 0:
         return ""
-    best = min(known, key=lambda member: member.metrics["loss"])
+    best = min(known, key=lambda member: member.metrics[first])
     if any(e.id == best.id for e in data.extremes if e.label == "largest"):
         return "The best of them is the largest network itself."
-    share = 100 * (best.metrics["loss"] / largest.loss - 1)
+    share = 100 * (best.metrics[first] / largest.score - 1)
     speed = largest.latency_ms / best.metrics["latency_ms"]
-    name = data.loss_name.lower()
+    name = score(data, first)[0].lower()
     if abs(share) < 0.05:
-        loss = f"has the same {name} as the largest network"
+        compared = f"has the same {name} as the largest network"
     else:
         more = "more" if share > 0 else "less"
-        loss = (
+        compared = (
             f"has {significant(abs(share), 2)} % {more} {name} than the largest network"
         )
     subject = "The best of them" if len(data.front) > 1 else "It"
     basis = "" if largest.measured else " (predicted)"
-    return f"{subject} {loss} and is {significant(speed, 2)} times as fast{basis}."
+    return f"{subject} {compared} and is {significant(speed, 2)} times as fast{basis}."

@@ -44,7 +44,7 @@ class Context:
         profile.require(
             fingerprint=self.experiment.model.space().fingerprint,
             batch=self.experiment.latency.batch,
-            tokens=self.experiment.data.tokens,
+            example=self.experiment.data.example,
         )
         return dataclasses.replace(profile, given=True)
 

@@ -2,18 +2,23 @@
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from nas import report as page
+from nas.data.dataset import Dataset, in_words
 from nas.experiment import Experiment
 from nas.front import Member, load_front, load_landmarks
-from nas.metrics import LOSS_UNIT, make_problem
+from nas.metrics import make_problem
 from nas.profile import LatencyProfile
-from nas.rundir import RunDirectory, read_json, read_json_lines, short_path
+from nas.rundir import RunDirectory, read_json, short_path
 from nas.stages.context import Context
+from nas.training.phases import phase_marks
+from nas.training.record import training_curves, training_warnings, validation_curves
 from search.archive import Archive
+from search.latency_model import PredictionError
 from search.problem import Problem
 from search.space import Architecture, Space
 
@@ -26,9 +31,13 @@ folder = "{folder}"
 weights = load_file(f"{{folder}}/model.safetensors")
 with open(f"{{folder}}/model.stablehlo", "rb") as file:
     network = jax.export.deserialize(bytearray(file.read()))
-tokens = np.frombuffer(b"import os\\nimport ", np.uint8).astype(np.int32)[None]
-logits = network.call(weights, tokens)  # (batch, tokens, 256)"""
+{inputs}
+logits = network.call(weights, inputs)  # {shapes}"""
 """Ten lines that run an exported subnet with nothing of this project."""
+
+TOKENS = (
+    'inputs = np.frombuffer(b"import os\\nimport ", np.uint8).astype(np.int32)[None]'
+)
 
 
 def report(context: Context) -> None:
@@ -43,29 +52,51 @@ def gather(context: Context) -> page.ReportData:
     profile = LatencyProfile.load(run.device)
     problem = make_problem(experiment, profile)
     front = load_front(run.front)
-    lines = read_json_lines(run.metrics)
     seconds = run.finished()
     bounds = {b.metric: b.limit for b in problem.bounds if not b.at_least}
     return page.ReportData(
         title=run.path.name,
         command=context.command,
         created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        facts=_facts(run, seconds),
+        facts=_facts(run, experiment.data, seconds),
         space_size=str(problem.space.size),
         axes=_axes(problem.space),
-        extremes=_extremes(run),
+        extremes=_extremes(run, experiment.shown[0]),
         constraints=_constraints(experiment, problem),
         latency_bound_ms=bounds.get("latency_ms"),
-        loss_unit=LOSS_UNIT,
-        training=_curves(lines, "training"),
-        validation=_curves(lines, "validation"),
+        loss_unit=experiment.data.loss_unit,
+        shown=experiment.shown,
+        training=training_curves(run),
+        validation=validation_curves(run),
+        phases=phase_marks(experiment.plan()),
+        warnings=training_warnings(run, experiment.data.loss_unit),
         campaigns=_campaigns(run),
-        archive=_archive(run),
+        archive=_archive(run, experiment.shown[0]),
         front=tuple(_member(run, member) for member in front),
         latency=_latency(experiment, profile),
         stages=tuple(seconds.items()),
-        load_snippet=LOADER.format(folder=short_path(run.subnets / front[0].id)),
+        load_snippet=loader(experiment.data, short_path(run.subnets / front[0].id)),
     )
+
+
+def loader(data: Dataset, folder: Path) -> str:
+    """Returns `LOADER` for an exported subnet.
+
+    Args:
+        data: What it was trained on.
+        folder: Where it lies.
+    """
+    if len(data.example) == 1:
+        inputs, outer = TOKENS, "(batch, tokens, {})"
+    else:
+        shape = (1, *data.example)
+        inputs, outer = f"inputs = np.zeros({shape}, np.{data.dtype})", "(batch, {})"
+    if isinstance(data.classes, int):
+        shapes = outer.format(data.classes)
+    else:
+        tasks = (f"{t}: {outer.format(count)}" for t, count in data.classes.items())
+        shapes = f"by task, {', '.join(tasks)}"
+    return LOADER.format(folder=folder, inputs=inputs, shapes=shapes)
 
 
 def _constraints(experiment: Experiment, problem: Problem) -> tuple[str, ...]:
@@ -80,7 +111,9 @@ def _constraints(experiment: Experiment, problem: Problem) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _facts(run: RunDirectory, seconds: Mapping[str, float]) -> dict[str, str]:
+def _facts(
+    run: RunDirectory, data: Dataset, seconds: Mapping[str, float]
+) -> dict[str, str]:
     stored = read_json(run.provenance)
     packages = stored["packages"]
     versions = packages.items() if isinstance(packages, dict) else ()
@@ -88,7 +121,8 @@ def _facts(run: RunDirectory, seconds: Mapping[str, float]) -> dict[str, str]:
         "Processor": str(stored["processor"]),
         "Devices": f"{stored['backend']}: {stored['devices']}",
         "Seed": str(stored["seed"]),
-        "Data": f"Python {stored['python']} standard library, {stored['data']}",
+        "Data": f"{data.title}, {stored['data']}",
+        "Python": str(stored["python"]),
         "Git revision": str(stored["git"]) or "not in a checkout",
         "Duration": f"{sum(seconds.values()):.0f} s",
     }
@@ -112,7 +146,7 @@ def _axes(space: Space) -> tuple[page.Axis, ...]:
     return tuple(axes)
 
 
-def _extremes(run: RunDirectory) -> tuple[page.Extreme, ...]:
+def _extremes(run: RunDirectory, score: str) -> tuple[page.Extreme, ...]:
     return tuple(
         page.Extreme(
             label=landmark.label,
@@ -123,26 +157,11 @@ def _extremes(run: RunDirectory) -> tuple[page.Extreme, ...]:
             id=landmark.arch.id,
             known=page.Landmark(
                 landmark.metrics["latency_ms"],
-                landmark.metrics["loss"],
+                landmark.metrics[score],
                 landmark.measured,
             ),
         )
         for landmark in load_landmarks(run.landmarks)
-    )
-
-
-def _curves(lines: list[dict[str, object]], kind: str) -> tuple[page.Curve, ...]:
-    steps: dict[str, list[int]] = {}
-    values: dict[str, list[float]] = {}
-    for line in lines:
-        losses = line.get(kind)
-        if isinstance(losses, dict):
-            for label, value in losses.items():
-                steps.setdefault(label, []).append(int(str(line["step"])))
-                values.setdefault(label, []).append(float(value))
-    return tuple(
-        page.Curve(label=label, steps=tuple(steps[label]), values=tuple(values[label]))
-        for label in steps
     )
 
 
@@ -161,11 +180,11 @@ def _campaigns(run: RunDirectory) -> tuple[page.Campaign, ...]:
     return tuple(campaigns)
 
 
-def _archive(run: RunDirectory) -> tuple[page.Evaluated, ...]:
+def _archive(run: RunDirectory, score: str) -> tuple[page.Evaluated, ...]:
     return tuple(
         page.Evaluated(
             latency_ms=record.metrics["latency_ms"],
-            loss=record.metrics["loss"],
+            score=record.metrics[score],
             campaign=record.campaign,
             id=Architecture.from_json(record.arch).id,
         )
@@ -176,10 +195,7 @@ def _archive(run: RunDirectory) -> tuple[page.Evaluated, ...]:
 def _member(run: RunDirectory, member: Member) -> page.Member:
     folder = run.subnets / member.id
     checks = read_json(folder / "verification.json")["files"]
-    worst = max(
-        float(check["largest_difference"])
-        for check in (checks.values() if isinstance(checks, dict) else ())
-    )
+    worst = max(_differences(checks))
     return page.Member(
         id=member.id,
         arch=member.arch.to_json(),
@@ -192,11 +208,23 @@ def _member(run: RunDirectory, member: Member) -> page.Member:
     )
 
 
+def _differences(checks: object) -> Iterator[float]:
+    """Yields the largest difference of each file, or of each of its tasks."""
+    for name, value in checks.items() if isinstance(checks, dict) else ():
+        if name == "largest_difference":
+            yield float(value)
+        yield from _differences(value)
+
+
+def _stated(error: PredictionError) -> page.LatencyError:
+    return page.LatencyError(**dataclasses.asdict(error))
+
+
 def _latency(experiment: Experiment, profile: LatencyProfile) -> page.LatencyFit:
     genotypes = np.asarray([m.genotype for m in profile.measurements], np.int32)
     terms = experiment.model.latency_terms(genotypes)
     space = experiment.model.space()
-    predicted = profile.model.predict(terms)
+    predicted = profile.predict(genotypes, terms)
     samples = tuple(
         page.LatencySample(
             id=space.decode(genotype).id,
@@ -210,10 +238,11 @@ def _latency(experiment: Experiment, profile: LatencyProfile) -> page.LatencyFit
         # The front is in its own table; the stated error is of the held-out subnets.
         if measurement.role != "front"
     )
+    error = profile.error
     return page.LatencyFit(
         device=profile.device,
-        inputs=f"{profile.batch} x {profile.tokens} tokens, float32",
+        inputs=f"{in_words(profile.batch, profile.example)}, float32",
         samples=samples,
-        **dataclasses.asdict(profile.error),
+        error=None if error is None else _stated(error),
         source="given to the run" if profile.given else "measured here",
     )

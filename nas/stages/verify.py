@@ -1,11 +1,14 @@
 """Stage 4: measure the predicted front, keep what holds, and test it on unseen data."""
 
 import dataclasses
+import math
 
+import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
+from nas.data.dataset import in_units, score_in_words
 from nas.errors import RunError
 from nas.metrics import LANDMARKS, CheapMetrics, final_validation, make_problem
 from nas.profile import LatencyProfile, Measurement
@@ -19,7 +22,9 @@ from search.problem import Metrics, Problem
 from search.space import Genotypes
 from supernets.evaluation import make_evaluate
 
-TEST_WINDOWS = 64
+TEST_PREDICTIONS = 8192
+"""Predictions that test scores are means over, where the split has as many."""
+
 ANCHORS = 3
 """Subnets of the fit that are measured again with the front."""
 
@@ -58,20 +63,21 @@ def verify(context: Context) -> None:
         f"front: {len(kept)} of {len(chosen)} measured candidates hold", highlight=False
     )
     landmarks = np.stack([getattr(problem.space, name) for name in LANDMARKS])
-    test_losses = _test_losses(context, np.concatenate([genotypes[kept], landmarks]))
-    metrics["test_loss"] = np.full(len(genotypes), np.nan)
-    metrics["test_loss"][kept] = test_losses[: len(kept)]
+    tested = _test_scores(context, np.concatenate([genotypes[kept], landmarks]))
+    for name, values in tested.items():
+        metrics[name] = np.full(len(genotypes), np.nan)
+        metrics[name][kept] = values[: len(kept)]
     front = [
         {
             "id": problem.space.decode(genotypes[row]).id,
             "arch": chosen[row].arch,
             "metrics": {name: float(values[row]) for name, values in metrics.items()},
             "predicted": {"latency_ms": float(predicted["latency_ms"][row])},
-            "why": _why(metrics, kept, position),
+            "why": _why(metrics, kept, position, experiment.shown),
         }
         for position, row in enumerate(kept)
     ]
-    tail = test_losses[len(kept) :]
+    tail = {name: values[len(kept) :] for name, values in tested.items()}
     write_json(run.landmarks, _landmarks(context, profile, landmarks, tail))
     write_json(run.front, front)
 
@@ -86,7 +92,7 @@ def candidates(
 
     Raises:
         InfeasibleError: If none satisfies the bounds, which can only be known now of
-            those on the loss.
+            those on scores.
     """
     metrics = _columns(records)
     objectives = problem.objectives_of(metrics)
@@ -166,43 +172,60 @@ def _kept(problem: Problem, metrics: Metrics) -> Int[np.ndarray, " front"]:
     return front[np.argsort(metrics["latency_ms"][front], kind="stable")]
 
 
-def _why(metrics: Metrics, kept: Int[np.ndarray, " front"], position: int) -> str:
-    row = kept[position]
-    reasons = []
-    if position == 0:
-        reasons.append("fastest of the front")
-    if metrics["loss"][row] == metrics["loss"][kept].min():
-        reasons.append("lowest loss within the constraints")
-    limit = f"{metrics['latency_ms'][row]:.3g} ms"
-    return "; ".join(reasons) or f"lowest loss of all measured up to {limit}"
+def _why(
+    metrics: Metrics,
+    kept: Int[np.ndarray, " front"],
+    position: int,
+    shown: tuple[str, ...],
+) -> str:
+    """Returns what a member of the front is the best at."""
+    row, faster = kept[position], kept[: position + 1]
+
+    def best_among(rows: Int[np.ndarray, " rows"]) -> list[str]:
+        return [n for n in shown if metrics[n][row] == metrics[n][rows].min()]
+
+    reasons = ["fastest of the front"] if position == 0 else []
+    reasons += [
+        f"lowest {score_in_words(name)} within the constraints"
+        for name in best_among(kept)
+    ]
+    if reasons:
+        return "; ".join(reasons)
+    if best := best_among(faster):
+        words = " and ".join(score_in_words(name) for name in best)
+        return f"lowest {words} of all up to {metrics['latency_ms'][row]:.3g} ms"
+    return "none is as good or better in all objectives"
 
 
-def _test_losses(
-    context: Context, genotypes: Genotypes
-) -> Float[np.ndarray, " population"]:
+def _test_scores(context: Context, genotypes: Genotypes) -> Metrics:
+    """Returns the scores on the test split, losses in the unit of the data."""
     experiment = context.experiment
-    supernet = load_supernet(context.run)
-    evaluate = make_evaluate(supernet, experiment.model.space())
-    windows = experiment.data.fixed("test", TEST_WINDOWS)
-    return evaluate(nnx.state(supernet, nnx.Param), genotypes, *windows)
+    data, supernet = experiment.data, load_supernet(context.run)
+    evaluate = make_evaluate(
+        supernet,
+        experiment.model.space(),
+        adversary=experiment.search.adversary,
+        execution=experiment.execution,
+    )
+    each = max(np.size(labels) for labels in jax.tree.leaves(data.fixed("test", 1)[1]))
+    inputs, targets = data.fixed("test", math.ceil(TEST_PREDICTIONS / each))
+    found = evaluate(nnx.state(supernet, nnx.Param), genotypes, inputs, targets)
+    return {f"test_{name}": values for name, values in in_units(data, found).items()}
 
 
 def _landmarks(
-    context: Context,
-    profile: LatencyProfile,
-    genotypes: Genotypes,
-    test_losses: Float[np.ndarray, " population"],
+    context: Context, profile: LatencyProfile, genotypes: Genotypes, tested: Metrics
 ) -> dict[str, object]:
     """Returns the smallest, middle and largest subnet with all their metrics.
 
-    Their loss on the search split is what training ended with: validation and search
-    look at the same windows.
+    Their scores on the search split are what training ended with: validation and
+    search look at the same examples.
     """
-    validation = final_validation(context.run)
     metrics = CheapMetrics.of(context.experiment, profile)(genotypes)
     metrics["latency_ms"] = profile.measured_or(genotypes, metrics["latency_ms"])
-    metrics["loss"] = np.asarray([validation[name] for name in LANDMARKS])
-    metrics["test_loss"] = test_losses
+    for name, values in final_validation(context.run).items():
+        metrics[name] = np.asarray([values[label] for label in LANDMARKS])
+    metrics |= tested
     space = context.experiment.model.space()
     return {
         label: {

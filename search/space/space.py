@@ -5,7 +5,7 @@ import decimal
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Bool
@@ -64,6 +64,8 @@ class Space(Layout):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.rules:
+            return
         for label, genotype in (("smallest", self.smallest), ("largest", self.largest)):
             if broken := self.broken_rules(self.decode(genotype)):
                 raise ValueError(f"the {label} architecture breaks a rule: {broken[0]}")
@@ -114,13 +116,40 @@ class Space(Layout):
                 allowed[row] = not self.broken_rules(self.decode(genotypes[row]))
         return allowed
 
-    def sample(self, count: int, rng: np.random.Generator) -> Genotypes:
+    def sample(
+        self,
+        count: int,
+        rng: np.random.Generator,
+        tilt: variation.Tilt | None = None,
+    ) -> Genotypes:
         """Draws members, every gene uniform over its values (depth included).
 
+        Uniform genes make average members: the mean over many layers hardly varies.
+        ``tilt`` says where between small and large each member is to lie. A gene of
+        ``k`` values then has the index ``Binomial(k - 1, tilt)``, so its mean is
+        ``tilt`` of the way from the first value to the last: 0 gives the smallest
+        member and 1 the largest. Under the ``free`` rule the number of layers is drawn
+        so, and then which of them run, uniformly.
+
+        A tilt that is uniform in 0..1 leaves every gene by itself uniform (it is
+        beta-binomial with both parameters 1), but the genes of one member are then
+        alike, so that members of all sizes are drawn.
+
+        Args:
+            count: How many.
+            rng: Where the randomness comes from.
+            tilt: Of each member, in 0..1; without it genes are independent and uniform.
+
         Raises:
-            ValueError: If the rules leave no valid draw within 200 tries.
+            ValueError: If there is not a tilt in 0..1 for each, or if the rules leave
+                no valid draw within 200 tries. Rules shift what a tilt gives.
         """
-        return variation.sample(self, self.valid, count, rng)
+        if tilt is not None:
+            if len(tilt) != count:
+                raise ValueError(f"{len(tilt)} tilts for {count} members")
+            if wrong := [float(t) for t in tilt if not 0 <= t <= 1]:
+                raise ValueError(f"a tilt lies in 0..1, got {wrong[0]}")
+        return variation.sample(self, self.valid, count, rng, tilt)
 
     def mutate(
         self, genotypes: Genotypes, rng: np.random.Generator, probability: float
@@ -202,11 +231,17 @@ class Space(Layout):
         valid = int(self.valid(variation.draw(self, len(depths), rng, depths)).sum())
         return Count(max(total * valid // len(depths), 1), exact=False)
 
+    @functools.cached_property
+    def axes(self) -> Mapping[str, tuple[Value, ...]]:
+        """The values of each choice, and those of ``depth`` where it is one."""
+        depth = {"depth": self.depth.values} if self.depth else {}
+        return {choice.name: choice.values for choice in self.choices} | depth
+
     def restrict(self, **values: tuple[Value, ...]) -> "Space":
         """Returns a smaller space, for example one phase of training.
 
-        Genotypes move between the two by ``decode`` and ``encode``; each depth runs
-        the same layers in both.
+        Genotypes move between the two by ``decode`` and ``encode``, or to this one by
+        :meth:`lift`; each depth runs the same layers in both.
 
         Args:
             **values: For each named choice (or ``depth``) the values that stay open.
@@ -229,6 +264,30 @@ class Space(Layout):
             for c in self.choices
         )
         return dataclasses.replace(self, choices=choices, depth=depth)
+
+    def lift(self, part: "Space", genotypes: Genotypes) -> Genotypes:
+        """Returns members of a restricted space as members of this one.
+
+        It is what ``decode`` there and ``encode`` here give, for all rows at once.
+
+        Args:
+            part: What :meth:`restrict` made of this space.
+            genotypes: Members of it.
+
+        Raises:
+            ValueError: If the part has a value that this space does not have.
+        """
+        lifted = np.zeros((len(genotypes), self.genes), np.int32)
+        lifted[:, : self.depth_genes] = genotypes[:, : part.depth_genes]
+        if self.depth is not None and part.depth is not None and not self.free:
+            positions = [self.depth.values.index(count) for count in part.depth.values]
+            lifted[:, 0] = np.asarray(positions)[genotypes[:, 0]]
+        for choice in part.choices:
+            own = self.choice(choice.name)
+            positions = np.asarray([own.index(value) for value in choice.values])
+            where = part.slices[choice.name]
+            lifted[:, self.slices[choice.name]] = positions[genotypes[:, where]]
+        return self.canonical(lifted)
 
     @functools.cached_property
     def fingerprint(self) -> str:

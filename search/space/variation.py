@@ -3,9 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from search.space.layout import Genotype, Genotypes, Layout
+
+Tilt = Float[np.ndarray, " count"]
+"""Where the genes of each draw lie on average: 0 at the first value, 1 at the last."""
 
 Valid = Callable[[Genotypes], Bool[np.ndarray, " population"]]
 """Which genotypes are members: the rules of a space, which a layout does not know."""
@@ -19,19 +22,22 @@ def draw(
     count: int,
     rng: np.random.Generator,
     depths: Int[np.ndarray, " count"] | None = None,
+    tilt: Tilt | None = None,
 ) -> Genotypes:
-    """Draws genotypes without regard to rules, every gene uniform over its values.
+    """Draws genotypes without regard to rules; see :meth:`search.space.Space.sample`.
 
     Args:
         layout: The genes.
         count: How many.
         rng: Where the randomness comes from.
-        depths: Index of each genotype's depth; drawn uniformly when absent.
+        depths: Index of each genotype's depth; drawn like a gene when absent.
+        tilt: Of each genotype; without it, every gene is uniform over its values.
     """
-    genes = rng.integers(0, layout.cardinalities[None, :], (count, layout.genes))
+    genes = _indices(layout.cardinalities, count, rng, tilt)
     if layout.depth is not None:
         if depths is None:
-            depths = rng.integers(0, len(layout.depth.values), count)
+            sizes = np.asarray([len(layout.depth.values)])
+            depths = _indices(sizes, count, rng, tilt)[:, 0]
         genes[:, : layout.depth_genes] = depths[:, None]
         if layout.free:
             counts = np.asarray(layout.depth.values)[depths]
@@ -41,14 +47,32 @@ def draw(
     return layout.canonical(genes.astype(np.int32))
 
 
+def _indices(
+    sizes: Int[np.ndarray, " genes"],
+    count: int,
+    rng: np.random.Generator,
+    tilt: Tilt | None,
+) -> Int[np.ndarray, "count genes"]:
+    """Draws an index below each size, binomial if tilted and else uniform."""
+    shape = count, len(sizes)
+    if tilt is None:
+        return rng.integers(0, sizes[None, :], shape)
+    return rng.binomial(sizes[None, :] - 1, tilt[:, None], shape)
+
+
 def sample(
-    layout: Layout, valid: Valid, count: int, rng: np.random.Generator
+    layout: Layout,
+    valid: Valid,
+    count: int,
+    rng: np.random.Generator,
+    tilt: Tilt | None = None,
 ) -> Genotypes:
     """Draws valid genotypes; see :meth:`search.space.Space.sample`."""
     drawn = np.zeros((count, layout.genes), np.int32)
     missing = np.arange(count)
     for _ in range(MAX_TRIES):
-        drawn[missing] = draw(layout, len(missing), rng)
+        tilts = None if tilt is None else tilt[missing]
+        drawn[missing] = draw(layout, len(missing), rng, tilt=tilts)
         missing = missing[~valid(drawn[missing])]
         if not len(missing):
             return drawn

@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float
 
-from search.space import Choice, Depth, Genotypes, Space
+from search.space import Architecture, Genotypes, Space
 from supernets import costs
+from supernets.model import Classes, Example
+from supernets.norms import Norm
+from supernets.transformer.stack import ResidualInit, Stack
 
 if TYPE_CHECKING:
     from flax import nnx
 
     from supernets.decoder.elastic import ElasticDecoder
+    from supernets.decoder.plain import PlainDecoder, PlainDecoderConfig
 
-BYTES_PER_FLOAT = 4
 BYTES_PER_TOKEN = 4
-BYTES_PER_MEGABYTE = 1e6
+
+ROTARY_BASE = 10_000.0
+"""Of the rotary positions (Su 2021, section 3.2.2)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,9 +35,9 @@ class Decoder:
     width: tuple[int, ...]
     """Choices of the model width, one for the whole network."""
     heads: tuple[int, ...]
-    """Choices of the number of query heads, for each layer."""
+    """Choices of the number of query heads, for each layer; 0 skips attention."""
     ffn: tuple[int, ...]
-    """Choices of the feed-forward hidden units, for each layer."""
+    """Choices of the feed-forward hidden units, for each layer; 0 skips them."""
     depth: tuple[int, ...]
     """Choices of the number of layers that run; the largest is how many are stored."""
     depth_rule: Literal["prefix", "spaced", "free"] = "prefix"
@@ -43,8 +48,10 @@ class Decoder:
     """Query heads per key-value head (grouped-query attention above 1)."""
     gated: bool = True
     """SwiGLU feed-forward networks; otherwise plain GELU ones."""
-    norm: Literal["rms", "layer"] = "rms"
+    norm: Norm = "rms"
     """Kind of normalisation."""
+    residual_init: ResidualInit = "scaled"
+    """How what adds to the residual stream starts; at ``zero``, layers do nothing."""
     vocabulary: int = 256
     """Number of tokens; 256 models bytes."""
 
@@ -53,35 +60,33 @@ class Decoder:
             raise ValueError(f"head_dim must be even, got {self.head_dim}")
         if self.vocabulary < 1:
             raise ValueError(f"vocabulary must be at least 1, got {self.vocabulary}")
-        if self.group < 1:
-            raise ValueError(f"group must be at least 1, got {self.group}")
-        if wrong := [heads for heads in self.heads if heads % self.group]:
-            raise ValueError(
-                f"heads {wrong} do not divide into groups of {self.group}; every "
-                "choice of heads must be a multiple of group"
-            )
-        for name in ("width", "heads", "ffn"):
-            if (sizes := getattr(self, name)) and min(sizes) < 1:
-                raise ValueError(f"{name} must be positive, got {sizes}")
-        self.space()
+        # Which checks the sizes.
+        _ = self.stack
+
+    @property
+    def stack(self) -> Stack:
+        """The layers."""
+        return Stack(
+            width=self.width,
+            heads=self.heads,
+            ffn=self.ffn,
+            depth=self.depth,
+            depth_rule=self.depth_rule,
+            head_dim=self.head_dim,
+            group=self.group,
+            gated=self.gated,
+            norm=self.norm,
+            residual_init=self.residual_init,
+        )
 
     @property
     def layers(self) -> int:
         """Number of stored layers."""
-        return self.depth[-1]
+        return self.stack.layers
 
     def space(self) -> Space:
         """Returns the search space."""
-        depth = Depth(self.depth, self.depth_rule)
-        return Space(
-            choices=(
-                Choice("width", self.width),
-                Choice("heads", self.heads, per_layer=True),
-                Choice("ffn", self.ffn, per_layer=True),
-            ),
-            layers=self.layers,
-            depth=depth,
-        )
+        return self.stack.space()
 
     def build(self, *, rngs: "nnx.Rngs") -> "ElasticDecoder":
         """Returns the supernet with initial weights."""
@@ -91,58 +96,73 @@ class Decoder:
         return ElasticDecoder(self, rngs=rngs)
 
     def costs(
-        self, genotypes: Genotypes, *, batch: int, tokens: int
+        self, genotypes: Genotypes, *, batch: int, example: Example
     ) -> dict[str, Float[np.ndarray, " population"]]:
-        """Returns exact costs of subnets on an input of ``batch x tokens``.
+        """Returns exact costs on sequences; see `supernets.model.Model.costs`.
 
-        Keys: ``params``, ``macs``, ``flops`` and ``memory_mb``, the float32 weights,
-        tokens and logits that a device must hold (the compiler's temporaries come on
-        top), in units of 10^6 bytes.
+        Raises:
+            ValueError: If ``example`` is not the shape of a sequence of tokens.
         """
-        width, heads, ffn, active = self._sizes(genotypes)
-        rows = batch * tokens
-        vectors = 1 if self.norm == "rms" else 2
-        layer = (
-            costs.attention(batch, tokens, width, heads, self.head_dim, self.group)
-            + costs.feed_forward(rows, width, ffn, use_gate=self.gated)
-            + costs.norm(width, vectors=2 * vectors)
-        )
-        outer = width[:, 0]
-        head_macs = costs.Cost(np.zeros_like(outer), rows * outer * self.vocabulary)
+        rows = batch * _tokens(example)
+        width = self.stack.widths(genotypes)
+        head_macs = costs.Cost(np.zeros_like(width), rows * width * self.vocabulary)
         total = (
-            layer.where(active).over_layers()
-            + costs.table(self.vocabulary, outer)
-            + costs.norm(outer, vectors=vectors)
+            self.stack.cost(genotypes, batch=batch, tokens=_tokens(example))
+            + costs.vectors(self.vocabulary, width)
+            + self.stack.outer_norm(genotypes)
             + head_macs
         )
-        held = BYTES_PER_FLOAT * (total.params + rows * self.vocabulary)
-        return {
-            "params": total.params.astype(float),
-            "macs": total.macs.astype(float),
-            "flops": 2.0 * total.macs,
-            "memory_mb": (held + BYTES_PER_TOKEN * rows) / BYTES_PER_MEGABYTE,
-        }
+        logits = costs.BYTES_PER_FLOAT * rows * self.vocabulary
+        return costs.priced(total, other_bytes=logits + BYTES_PER_TOKEN * rows)
 
     def latency_terms(
         self, genotypes: Genotypes
     ) -> Float[np.ndarray, "population terms"]:
-        """Returns the physical terms that latency is a non-negative sum of.
+        """Returns the terms of `supernets.transformer.stack.Stack.latency_terms`."""
+        return self.stack.latency_terms(genotypes)
 
-        A constant, layers, width (embedding and head), and summed over the layers that
-        run: heads x width (projections), heads (scores), ffn x width, ffn, width.
+    def extract(
+        self, supernet: "nnx.Module", architecture: Architecture
+    ) -> "PlainDecoder":
+        """Returns a subnet as a plain network that holds only its own weights.
+
+        Raises:
+            ValueError: If the architecture is not a member of the space.
         """
-        width, heads, ffn, active = self._sizes(genotypes)
-        per_layer = (active, heads * width, heads, ffn * width, ffn, width)
-        summed = [(term * active).sum(1) for term in per_layer]
-        constant = np.ones(len(genotypes))
-        return np.stack([constant, width[:, 0], *summed], axis=1).astype(float)
+        from supernets.decoder.extraction import extract
 
-    def _sizes(
-        self, genotypes: Genotypes
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Width, heads and hidden units of every stored layer, and which run."""
-        space = self.space()
-        active = space.active_layers(genotypes).astype(np.int64)
-        width = np.broadcast_to(space.values(genotypes, "width")[:, None], active.shape)
-        heads, ffn = space.values(genotypes, "heads"), space.values(genotypes, "ffn")
-        return width.astype(np.int64), heads, ffn, active
+        return extract(supernet, self, architecture)
+
+    def plain_config(self, architecture: Architecture) -> "PlainDecoderConfig":
+        """Returns the sizes of the plain network of an architecture.
+
+        Raises:
+            ValueError: If the architecture is not a member of the space.
+        """
+        from supernets.decoder.extraction import plain_config
+
+        return plain_config(self, architecture)
+
+    def check(self, example: Example, classes: Classes) -> None:
+        """Makes sure that data are sequences of tokens of the vocabulary.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        _tokens(example)
+        if not isinstance(classes, int):
+            raise ValueError(
+                f"a decoder predicts one token; the data has tasks {sorted(classes)}"
+            )
+        if self.vocabulary < classes:
+            raise ValueError(
+                f"vocabulary {self.vocabulary} is too small for the data: {classes}"
+            )
+
+
+def _tokens(example: Example) -> int:
+    if len(example) != 1:
+        raise ValueError(
+            f"a decoder reads sequences of tokens, of shape (tokens,), got {example}"
+        )
+    return example[0]

@@ -1,5 +1,7 @@
 """Elastic multi-head and grouped-query self-attention."""
 
+import dataclasses
+
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -7,17 +9,25 @@ from kernels.attention import AttentionWeights, attention_call
 from kernels.dispatch import run
 from kernels.extents import gated
 from kernels.operation import Call
-from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
+from supernets.lowering import (
+    Dimension,
+    LayerExtents,
+    Scaled,
+    extent_of,
+    full_size,
+)
 
 
 class ElasticAttention(nnx.Module):
-    """Causal self-attention with rotary positions and an elastic number of heads.
+    """Self-attention with an elastic number of heads.
 
     Args:
         features: Choice or fixed size of the model width.
-        heads: Choice or fixed number of query heads.
-        head_dim: Size of a head; it must be even and is not elastic.
+        heads: Choice or fixed number of query heads; 0 skips the layer.
+        head_dim: Size of a head; it is not elastic, and even with rotary positions.
         group: Query heads per key-value head; 1 is multi-head attention.
+        causal: Whether a position sees only those up to its own.
+        rotary_base: Base of the rotary frequencies; none leaves positions to the input.
         output_scale: Standard deviation of the output projection, relative to default.
         rngs: Source of the initial weights.
     """
@@ -29,11 +39,15 @@ class ElasticAttention(nnx.Module):
         *,
         head_dim: int,
         group: int = 1,
+        causal: bool = True,
+        rotary_base: float | None = 10_000.0,
         output_scale: float = 1.0,
         rngs: nnx.Rngs,
     ) -> None:
         self.features = features
         self.heads = heads
+        self.causal = causal
+        self.rotary_base = rotary_base
         width, count = full_size(features), full_size(heads)
         init = nnx.initializers.normal(stddev=width**-0.5)
         out = nnx.initializers.normal(stddev=output_scale * (count * head_dim) ** -0.5)
@@ -62,4 +76,24 @@ class ElasticAttention(nnx.Module):
             extent_of(self.features, extents),
             gated(extent_of(self.heads, extents), extents["depth"]),
             tokens=tokens,
+            causal=self.causal,
+            rotary_base=self.rotary_base,
         )
+
+    def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
+        """Returns the dimension of each axis of each weight."""
+        shared = _divided(self.heads, self.query.shape[1] // self.key.shape[1])
+        size = self.query.shape[2]
+        return {
+            "query": (self.features, self.heads, size),
+            "key": (self.features, shared, size),
+            "value": (self.features, shared, size),
+            "output": (self.heads, size, self.features),
+        }
+
+
+def _divided(heads: Dimension, group: int) -> Dimension:
+    """Returns the dimension of key-value heads."""
+    if isinstance(heads, Scaled):
+        return dataclasses.replace(heads, divisor=heads.divisor * group)
+    return Scaled(heads, 1, group)

@@ -35,3 +35,7 @@ class ElasticEmbedding(nnx.Module):
     ) -> Float[Array, "*batch vocabulary"]:
         """Scores every token."""
         return attend(x, self.table[...], extent_of(self.features, extents))
+
+    def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
+        """Returns the dimension of each axis of each weight."""
+        return {"table": (self.table.shape[0], self.features)}

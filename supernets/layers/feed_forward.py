@@ -56,3 +56,9 @@ class ElasticFeedForward(nnx.Module):
         gate = None if self.gate is None else self.gate[...]
         weights = FeedForwardWeights(self.up[...], self.down[...], gate)
         return Call(FeedForward(), (features, hidden), weights)
+
+    def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
+        """Returns the dimension of each axis of each weight."""
+        into, back = (self.features, self.hidden), (self.hidden, self.features)
+        gate = {} if self.gate is None else {"gate": into}
+        return {"up": into, "down": back, **gate}

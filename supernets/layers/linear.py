@@ -42,3 +42,8 @@ class ElasticLinear(nnx.Module):
         outputs = extent_of(self.outputs, extents)
         y = matmul(x, self.kernel[...], extent_of(self.inputs, extents), outputs)
         return y if self.bias is None else add_bias(y, self.bias[...], outputs)
+
+    def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
+        """Returns the dimension of each axis of each weight."""
+        bias = {} if self.bias is None else {"bias": (self.outputs,)}
+        return {"kernel": (self.inputs, self.outputs), **bias}

@@ -12,13 +12,20 @@ from kernels.extents import Extent, gated
 from kernels.normalization import LayerNorm, RmsNorm, layer_norm, rms_norm
 from kernels.operation import Call
 from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
+from supernets.norms import Norm
 
 
 class ElasticRmsNorm(nnx.Module):
-    """RMSNorm over the active features."""
+    """RMSNorm over the active features.
 
-    def __init__(self, features: Dimension) -> None:
+    Args:
+        features: Choice or fixed size of the model width.
+        read_by: The size of what reads it; of size 0 the norm is not used either.
+    """
+
+    def __init__(self, features: Dimension, *, read_by: Dimension = 1) -> None:
         self.features = features
+        self.read_by = read_by
         self.scale = nnx.Param(jnp.ones(full_size(features)))
 
     def __call__(
@@ -32,12 +39,22 @@ class ElasticRmsNorm(nnx.Module):
         features = _extent(self.features, extents)
         return Call(RmsNorm(), (features,), self.scale[...])
 
+    def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
+        """Returns the dimension of each axis of each weight."""
+        return {"scale": (self.features,)}
+
 
 class ElasticLayerNorm(nnx.Module):
-    """LayerNorm over the active features."""
+    """LayerNorm over the active features.
 
-    def __init__(self, features: Dimension) -> None:
+    Args:
+        features: Choice or fixed size of the model width.
+        read_by: The size of what reads it; of size 0 the norm is not used either.
+    """
+
+    def __init__(self, features: Dimension, *, read_by: Dimension = 1) -> None:
         self.features = features
+        self.read_by = read_by
         self.scale = nnx.Param(jnp.ones(full_size(features)))
         self.bias = nnx.Param(jnp.zeros(full_size(features)))
 
@@ -52,6 +69,18 @@ class ElasticLayerNorm(nnx.Module):
         """Returns the operation without its input."""
         features = _extent(self.features, extents)
         return Call(LayerNorm(), (features,), (self.scale[...], self.bias[...]))
+
+    def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
+        """Returns the dimension of each axis of each weight."""
+        return {"scale": (self.features,), "bias": (self.features,)}
+
+
+def make_norm(
+    kind: Norm, features: Dimension, *, read_by: Dimension = 1
+) -> ElasticRmsNorm | ElasticLayerNorm:
+    """Returns a norm of a kind; see `ElasticRmsNorm`."""
+    make = ElasticRmsNorm if kind == "rms" else ElasticLayerNorm
+    return make(features, read_by=read_by)
 
 
 def _extent(features: Dimension, extents: LayerExtents) -> Extent:

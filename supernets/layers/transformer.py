@@ -1,7 +1,5 @@
 """Elastic pre-norm transformer block."""
 
-from typing import Literal
-
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -11,18 +9,32 @@ from kernels.mixtures import mixture, shielded
 from kernels.residual import residual
 from supernets.layers.attention import ElasticAttention
 from supernets.layers.feed_forward import ElasticFeedForward
-from supernets.layers.normalization import ElasticLayerNorm, ElasticRmsNorm
+from supernets.layers.normalization import make_norm
 from supernets.lowering import Dimension, LayerExtents
-
-Norm = Literal["rms", "layer"]
+from supernets.norms import Norm
 
 
 class ElasticBlock(nnx.Module):
     """Attention and a feed-forward network, each added to the residual stream.
 
-    A skipped layer adds nothing: its heads and hidden units are size 0. A soft gate
-    averages what the block gives and what it is given; soft sizes would not do that,
-    since heads are inside a softmax.
+    A skipped layer adds nothing: its heads and hidden units are size 0. Either half is
+    skipped, with its norm, where its own size is 0. A soft gate averages what the block
+    gives and what it is given; soft sizes would not do that, since heads are inside a
+    softmax.
+
+    Args:
+        features: Choice or fixed size of the model width.
+        heads: Choice or fixed number of query heads.
+        hidden: Choice or fixed number of hidden units.
+        head_dim: Size of a head.
+        group: Query heads per key-value head.
+        causal: Whether a position sees only those up to its own.
+        rotary_base: Base of the rotary frequencies; none for no rotary positions.
+        use_gate: Gated (SwiGLU) feed-forward network if true, else plain (GELU).
+        norm: Kind of the norms.
+        output_scale: Standard deviation of the projections that add to the residual
+            stream, relative to default.
+        rngs: Source of the initial weights.
     """
 
     def __init__(
@@ -33,22 +45,25 @@ class ElasticBlock(nnx.Module):
         *,
         head_dim: int,
         group: int = 1,
+        causal: bool = True,
+        rotary_base: float | None = 10_000.0,
         use_gate: bool = True,
         norm: Norm = "rms",
         output_scale: float = 1.0,
         rngs: nnx.Rngs,
     ) -> None:
-        make_norm = ElasticRmsNorm if norm == "rms" else ElasticLayerNorm
-        self.attention_norm = make_norm(features)
+        self.attention_norm = make_norm(norm, features, read_by=heads)
         self.attention = ElasticAttention(
             features,
             heads,
             head_dim=head_dim,
             group=group,
+            causal=causal,
+            rotary_base=rotary_base,
             output_scale=output_scale,
             rngs=rngs,
         )
-        self.feed_forward_norm = make_norm(features)
+        self.feed_forward_norm = make_norm(norm, features, read_by=hidden)
         self.feed_forward = ElasticFeedForward(
             features,
             hidden,

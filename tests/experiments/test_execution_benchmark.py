@@ -28,9 +28,17 @@ from experiments.benchmarks.execution_rounds import (
     against,
     alternate,
 )
-from experiments.benchmarks.execution_steps import PARTS, Trainer
+from experiments.benchmarks.execution_steps import (
+    PARTS,
+    SHARE,
+    Trainer,
+    random_subnets,
+)
 from nas.report import drawing
 from supernets.decoder.spec import Decoder
+from supernets.losses.distillation import Distillation
+from supernets.losses.loss import Batch
+from supernets.losses.losses import Losses
 from supernets.training import make_train_step
 from tests.kernels.comparison import assert_close
 
@@ -123,14 +131,19 @@ def test_every_way_that_is_timed_computes_the_same(supernet, direction):
 @pytest.mark.slow
 def test_the_parts_of_a_sandwich_step_give_the_weights_that_the_step_gives(supernet):
     trainer = Trainer(supernet)
-    pair = trainer.pair(0)
+    draw = trainer.draw(0)
     train = make_train_step(
-        supernet.network, supernet.space, trainer.optimizer, trainer.sandwich
+        supernet.network,
+        supernet.space,
+        trainer.optimizer,
+        trainer.slots,
+        losses=Losses(taught=Distillation(share=SHARE)),
     )
-    expected, _ = train(trainer.state(), supernet.inputs, supernet.targets, pair)
+    batch = Batch(supernet.inputs, supernet.targets)
+    expected, _ = train(trainer.state(), batch, draw, 0)
     (_, logits), gradient = trainer.teacher().call(*supernet.operands)
     gradients = [gradient]
-    for genotype in (supernet.space.smallest, *pair):
+    for genotype in (supernet.space.smallest, *random_subnets(draw)):
         student = trainer.student(genotype, logits)
         gradients.append(student.call(*supernet.operands, logits)[1])
     _, update = trainer.update(gradients)
@@ -227,7 +240,7 @@ def test_the_command_writes_results_and_a_figure(monkeypatch, tmp_path, capsys):
         full,
         model=TINY.decoder,
         data=dataclasses.replace(full.data, tokens=TINY.tokens),
-        search=dataclasses.replace(full.search, windows=2),
+        search=dataclasses.replace(full.search, examples=2),
     )
     monkeypatch.setattr(benchmark, "experiment", tiny)
     monkeypatch.setattr(benchmark, "start", lambda: None)

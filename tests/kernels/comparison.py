@@ -24,9 +24,9 @@ def _known(name, value) -> bool:
     return True
 
 
-def quick_jit(function):
+def quick_jit(function, **options):
     """Compiles for one call or few: what the code computes, not how fast it is."""
-    return jax.jit(function, compiler_options=quick_options())
+    return jax.jit(function, compiler_options=quick_options(), **options)
 
 
 def assert_equal(tree, expected) -> None:

@@ -1,4 +1,6 @@
-"""Self-attention: grouped queries, sequences, and no heads."""
+"""Self-attention: grouped queries, sequences, positions, and no heads."""
+
+import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -62,5 +64,28 @@ def test_sequences_do_not_see_each_other():
 
 def test_no_heads_give_zeros():
     x = jnp.ones((TOKENS, FEATURES))
-    output = self_attention(x, weights(2), Fixed(FEATURES), Fixed(0), tokens=TOKENS)
-    assert_equal(output, jnp.zeros_like(x))
+    assert_equal(attended(x, tokens=TOKENS, heads=0), jnp.zeros_like(x))
+
+
+@functools.partial(quick_jit, static_argnames=("tokens", "heads", "causal", "base"))
+def attended(x, *, tokens, heads=4, causal=True, base=10.0):
+    call = {"tokens": tokens, "causal": causal, "rotary_base": base}
+    return self_attention(x, weights(2), Fixed(FEATURES), Fixed(heads), **call)
+
+
+@pytest.mark.parametrize("base", [None, 10.0])
+def test_order_matters_to_rotary_positions_and_not_to_attention(base):
+    x, order = normal((TOKENS, FEATURES), 1), np.asarray([3, 0, 4, 1, 2])
+    kind = {"tokens": TOKENS, "causal": False, "base": base}
+    moved, expected = attended(x[order], **kind), attended(x, **kind)[order]
+    if base is None:
+        assert_close(moved, expected)
+    else:
+        assert np.abs(moved - expected).max() > 0.01
+
+
+@pytest.mark.parametrize("base", [None, 10.0])
+def test_a_causal_position_sees_what_a_sequence_cut_after_it_does(base):
+    x = normal((TOKENS, FEATURES), 1)
+    whole, cut = (attended(x[:count], tokens=count, base=base) for count in (TOKENS, 3))
+    assert_close(whole[:3], cut)

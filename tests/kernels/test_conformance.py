@@ -68,10 +68,13 @@ class Operation:
         return self.activations | self.weights
 
 
-def attention(arrays, extents):
+def attention(arrays, extents, **options):
     weights = AttentionWeights(*(arrays[k] for k in ("query", "key", "value", "out")))
-    features, heads = extents["features"], extents["heads"]
-    return self_attention(arrays["x"], weights, features, heads, tokens=TOKENS)
+    sizes = extents["features"], extents["heads"]
+    return self_attention(arrays["x"], weights, *sizes, tokens=TOKENS, **options)
+
+
+bidirectional = functools.partial(attention, causal=False, rotary_base=None)
 
 
 def network(arrays, extents):
@@ -175,10 +178,10 @@ OPERATIONS = [
         {"x": FEATURES},
     ),
     Operation(
-        "self_attention",
+        "bidirectional_attention",
         FEATURES,
         attention_weights("heads"),
-        attention,
+        bidirectional,
         {"x": FEATURES},
     ),
     Operation(

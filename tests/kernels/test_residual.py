@@ -7,7 +7,7 @@ import pytest
 
 from kernels.attention import AttentionWeights, attention_call, self_attention
 from kernels.dispatch import recorded, run
-from kernels.extents import Fixed, Indexed, gated
+from kernels.extents import Fixed, Indexed, Mixed, gated
 from kernels.feed_forward import FeedForward, FeedForwardWeights, feed_forward
 from kernels.normalization import LayerNorm, RmsNorm, layer_norm, rms_norm
 from kernels.operation import Call
@@ -70,6 +70,8 @@ each_way = pytest.mark.parametrize("way", ["fixed", "masked", "switched"])
 def extent_of(size, choices, way):
     if way == "fixed":
         return Fixed(size)
+    if way == "mixed":
+        return Mixed(jax.nn.one_hot(choices.index(size), len(choices)), choices)
     return Indexed(jnp.asarray(choices.index(size)), choices, way)
 
 
@@ -115,7 +117,7 @@ def test_a_layer_adds_what_it_makes_of_its_normalised_input(name, way):
 
 
 @each_layer
-@each_way
+@pytest.mark.parametrize("way", ["fixed", "masked", "switched", "mixed"])
 def test_a_skipped_layer_hands_its_input_on_whatever_its_weights(name, way):
     weights = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), LAYERS[name][2])
     x, cotangent = stream()

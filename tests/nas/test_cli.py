@@ -111,7 +111,10 @@ def test_help_of_a_recipe_lists_its_fields(capsys, recipe):
         (["run", "small_recipe.py", "--model.heads", "2", "1"], "is not sorted"),
         (["run", "small_recipe.py", "--out", "small_recipe.py"], "another --out"),
         (["show", "small_recipe.py", "--seed", "-1"], "seed must not be negative"),
-        (["run", "small_recipe.py", "--model.vocabulary", "9"], "too small for bytes"),
+        (
+            ["run", "small_recipe.py", "--model.vocabulary", "9"],
+            "too small for the data",
+        ),
         (["report", "small_recipe.py"], "the stage 'train' has not been run"),
     ],
 )
@@ -164,10 +167,11 @@ def test_data_that_is_not_there_is_told_before_anything_is_claimed(
 
 
 def profile_for(experiment, tokens):
+    """A profile of one sequence of so many tokens."""
     space = experiment.model.space()
     terms = experiment.model.latency_terms(space.largest[None]).shape[1]
     model, error = LatencyModel((1.0,) * terms), PredictionError(1.0, 100.0, 1.0)
-    return LatencyProfile("x", space.fingerprint, 1, tokens, (), model, error)
+    return LatencyProfile("x", space.fingerprint, 1, (tokens,), (), model, error)
 
 
 def test_a_profile_of_another_input_is_told_before_training(
@@ -176,7 +180,7 @@ def test_a_profile_of_another_input_is_told_before_training(
     write_json(tmp_path / "d.json", profile_for(load_recipe(recipe), 17).to_json())
     line = ("run", recipe, "--out", "out", "--latency-profile")
     assert code_of(*line, "d.json") == 2
-    assert "with input 1 x 17, this run has space" in said(capsys)
+    assert "with an input of 1 x 17 tokens, this run has space" in said(capsys)
     assert code_of(*line, "small_recipe.py") == 2
     assert "small_recipe.py is not a latency profile" in said(capsys)
     assert stages.ran == []
@@ -297,7 +301,7 @@ def test_show_tells_axes_size_and_three_landmarks(capsys, recipe):
     model = load_recipe(recipe).model
     space = model.space()
     marks = np.stack([space.smallest, space.middle, space.largest])
-    params = model.costs(marks, batch=1, tokens=16)["params"]
+    params = model.costs(marks, batch=1, example=(16,))["params"]
     for label, value in zip(("smallest", "middle", "largest"), params, strict=True):
         assert f"{label} {value:,.0f}" in told
     assert "objectives: loss, latency_ms" in told
@@ -318,6 +322,40 @@ def test_show_tells_how_sampled_subnets_run_and_why(capsys, recipe, monkeypatch)
     assert "execution 'masked' on cpu" in told
     assert "FeedForward masked asked for" in told
     assert "branch" not in told
+
+
+IMAGES = """
+import nas
+from nas.data import Digits
+from supernets.vision.spec import VisionTransformer
+
+experiment = nas.Experiment(
+    model=VisionTransformer(
+        width=(8, 16),
+        heads=(1, 2),
+        ffn=(8, 16),
+        depth=(1, 2),
+        head_dim=4,
+        image=(8, 8, 1),
+    ),
+    data=Digits(),
+    search=nas.Search(objectives=("error", "latency_ms")),
+)
+"""
+
+
+def test_show_tells_of_images_too(capsys, tmp_path):
+    (tmp_path / "small_recipe.py").write_text(IMAGES)
+    assert code_of("show", "small_recipe.py", "--data.shift", "1") == 0
+    told = said(capsys)
+    assert "on an input of 1 image of 8 x 8 x 1" in told
+    assert "batch: 8 images of 8 x 8 x 1" in told
+    assert "objectives: error, latency_ms" in told
+    assert "choices of width" in told
+    assert code_of("show", "small_recipe.py", "--model.image", "8", "9", "1") == 2
+    assert "patches of side 4 do not divide an image of 8 x 9" in said(capsys)
+    assert code_of("show", "small_recipe.py", "--model.classes", "9") == 2
+    assert "the model has 9 classes and the data 10" in said(capsys)
 
 
 def test_an_execution_that_does_not_apply_is_told_and_exits_with_two(capsys, recipe):

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from nas.experiment import METRICS, Experiment, Latency, Search, Training
+from nas.data import Digits, DigitTasks
+from nas.experiment import CHEAP_METRICS, Experiment, Latency, Search, Training
 from supernets.decoder.spec import Decoder
 
 MODEL = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)
@@ -26,19 +27,27 @@ def test_a_space_of_one_member_is_refused():
         Experiment(model=single)
 
 
-def test_a_space_too_small_for_a_latency_model_is_refused():
+def test_a_space_of_few_members_needs_no_latency_model():
     small = model_with(heads=(1,), ffn=(8,), depth=(1, 2))
-    with pytest.raises(ValueError, match=r"4 members: too few to measure 8 .* out 8"):
-        Experiment(model=small)
+    # Four members, and a model of more terms.
+    few = Experiment(model=small, latency=Latency(fit=2, held_out=2))
+    assert few.latency.measures_all(small.space())
     # 2 widths x (4 blocks + 4 x 4 of them) are 40 members.
-    Experiment(model=MODEL, latency=Latency(held_out=32))
-    with pytest.raises(ValueError, match=r"40 members.*lower latency\.held_out"):
-        Experiment(model=MODEL, latency=Latency(held_out=33))
+    assert not Latency(fit=31, held_out=8).measures_all(MODEL.space())
+    assert Latency(fit=32, held_out=8).measures_all(MODEL.space())
 
 
 def test_a_vocabulary_smaller_than_the_bytes_is_refused():
-    with pytest.raises(ValueError, match="vocabulary 255 is too small for bytes: 256"):
+    with pytest.raises(
+        ValueError, match="vocabulary 255 is too small for the data: 256"
+    ):
         Experiment(model=model_with(vocabulary=255))
+
+
+@pytest.mark.parametrize("data", [Digits(), DigitTasks()])
+def test_a_language_model_of_images_is_refused(data):
+    with pytest.raises(ValueError, match="decoder reads sequences of tokens"):
+        Experiment(model=MODEL, data=data)
 
 
 def test_a_negative_seed_is_refused():
@@ -48,18 +57,30 @@ def test_a_negative_seed_is_refused():
 
 @pytest.mark.parametrize("name", ["accuracy", "latency"])
 def test_metrics_that_nothing_computes_are_refused_with_those_that_exist(name):
-    with pytest.raises(ValueError, match=f"computes the metric '{name}'") as caught:
-        Search(objectives=("loss", name))
-    assert all(metric in str(caught.value) for metric in METRICS)
-    with pytest.raises(ValueError, match=f"computes the metric '{name}'") as caught:
-        Search(constraints=(f"{name} <= 5",))
-    assert all(metric in str(caught.value) for metric in METRICS)
+    for search in (
+        Search(objectives=("loss", name)),
+        Search(constraints=(f"{name} <= 5",)),
+    ):
+        with pytest.raises(ValueError, match=f"computes the metric '{name}'") as caught:
+            Experiment(model=MODEL, search=search)
+        known = ("loss", "error", *CHEAP_METRICS)
+        assert all(metric in str(caught.value) for metric in known)
+
+
+def test_scores_are_shown_by_what_is_searched_for():
+    def shown(*objectives):
+        search = Search(objectives=objectives)
+        return Experiment(model=MODEL, search=search).shown
+
+    assert shown("loss", "latency_ms") == ("loss",)
+    assert shown("latency_ms", "error", "params", "loss") == ("error", "loss")
+    assert shown("params", "latency_ms") == ("loss",)
 
 
 def test_objectives_are_given_each_once():
-    with pytest.raises(ValueError, match=r"objectives are \(\); name some of"):
+    with pytest.raises(ValueError, match=r"objectives are \(\); name at least one"):
         Search(objectives=())
-    with pytest.raises(ValueError, match=r"\('loss', 'loss'\); .* each once"):
+    with pytest.raises(ValueError, match=r"\('loss', 'loss'\); .* only once"):
         Search(objectives=("loss", "loss"))
 
 
@@ -77,7 +98,7 @@ def test_a_constraint_that_cannot_be_read_says_what_can():
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(Training, n) for n in ("steps", "batch", "validate_every", "checkpoint_every")]
-    + [(Search, n) for n in ("evaluations", "windows", "candidates", "evaluators")],
+    + [(Search, n) for n in ("evaluations", "examples", "candidates", "evaluators")],
 )
 @pytest.mark.parametrize("value", [0, -3])
 def test_counts_must_be_positive(kind, name, value):
@@ -91,14 +112,22 @@ def test_counts_must_be_positive(kind, name, value):
     [
         ({"batch": 0}, "batch >= 1 and rounds >= 3"),
         ({"rounds": 2}, "batch >= 1 and rounds >= 3"),
-        ({"fit": 7}, "fit >= 8 and held_out >= 2"),
-        ({"held_out": 1}, "fit >= 8 and held_out >= 2"),
+        ({"fit": 1}, "fit >= 2 and held_out >= 2"),
+        ({"held_out": 1}, "fit >= 2 and held_out >= 2"),
     ],
 )
-def test_latency_that_cannot_be_fitted_is_refused(changes, message):
-    Latency(batch=1, rounds=3, fit=8, held_out=2)
+def test_latency_that_cannot_be_measured_is_refused(changes, message):
+    Latency(batch=1, rounds=3, fit=2, held_out=2)
     with pytest.raises(ValueError, match=message):
         Latency(**changes)
+
+
+def test_a_latency_model_needs_as_many_subnets_as_it_has_terms():
+    terms = MODEL.latency_terms(MODEL.space().largest[None]).shape[1]
+    Experiment(model=MODEL, latency=Latency(fit=terms))
+    message = rf"latency\.fit is {terms - 1}: .* Decoder has {terms} terms"
+    with pytest.raises(ValueError, match=message):
+        Experiment(model=MODEL, latency=Latency(fit=terms - 1))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +140,7 @@ def test_latency_that_cannot_be_fitted_is_refused(changes, message):
         ({"width": ()}, "choice 'width' has no values"),
         ({"width": (16, 8)}, r"choice 'width' is not sorted.*write \(8, 16\)"),
         ({"heads": (1, 1)}, r"choice 'heads' repeats a value: \(1, 1\)"),
-        ({"ffn": (0, 8)}, r"ffn must be positive, got \(0, 8\)"),
+        ({"width": (0, 8)}, r"width must be positive, got \(0, 8\)"),
         ({"depth": ()}, "choice 'depth' has no values"),
         ({"depth": (0, 1)}, "depth must be at least 1, got 0"),
         ({"depth": (2, 1)}, r"choice 'depth' is not sorted.*write \(1, 2\)"),

@@ -1,5 +1,6 @@
 """Whole runs: what they leave, what they survive, and that they can be repeated."""
 
+import html
 import json
 import os
 import signal
@@ -8,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,14 +17,31 @@ from flax import nnx
 import nas
 from nas.config import load_recipe
 from nas.front import load_front, load_landmarks
-from nas.rundir import RunDirectory, read_json, read_json_lines
+from nas.rundir import RunDirectory, read_json, read_json_lines, short_path
+from nas.stages.report import loader
 from nas.supernet import load_supernet
 from search.archive import Archive
 from search.pareto import non_dominated
 from supernets.lowering import fixed_extents
+from tests.kernels.comparison import quick_jit, quick_options
 
 TINY = Path(__file__).parent / "tiny.py"
+TINY_DIGITS = Path(__file__).parent / "tiny_digits.py"
 PATIENCE = 300.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_to_compile(tmp_path_factory):
+    """Commands compile in a hurry, and what one of them compiled all others find."""
+    flags = [
+        f"--{name}={str(value).lower()}" for name, value in quick_options().items()
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XLA_FLAGS", " ".join(flags))
+        cache = tmp_path_factory.mktemp("compiled")
+        patched.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
+        patched.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        yield
 
 
 def command(out, *options, recipe=str(TINY)):
@@ -68,6 +85,7 @@ def test_run_ends_with_a_table_of_the_front(finished):
     for member in load_front(run.front):
         assert member.id in printed
         assert f"{member.metrics['test_loss']:.3f}" in printed
+    assert "test loss" in printed
     assert "bits/byte" in printed
     assert "latency" in printed
     assert "parameters" in printed
@@ -101,31 +119,36 @@ def test_exported_subnets_give_the_supernets_outputs(finished):
     run, _ = finished
     experiment = run.experiment()
     supernet, space = load_supernet(run), experiment.model.space()
-    nnx.update(supernet, jax.device_put(nnx.state(supernet)))
     tokens = jnp.asarray(experiment.data.fixed("search", 2)[0])
-    for member in load_front(run.front):
-        network = nas.load_subnet(run.subnets / member.id)
-        expected = supernet(tokens, fixed_extents(space, space.encode(member.arch)))
-        np.testing.assert_allclose(network(tokens), expected, atol=1e-4)
-        plain = {type(node).__module__ for _, node in nnx.iter_graph(network)}
-        assert "supernets.layers" not in " ".join(plain)
+    # One is enough: each was compared when it was exported.
+    member = load_front(run.front)[-1]
+    network = nas.load_subnet(run.subnets / member.id)
+    extents = fixed_extents(space, space.encode(member.arch))
+    expected = output(supernet, tokens, extents)
+    np.testing.assert_allclose(output(network, tokens), expected, atol=1e-4)
+    plain = {type(node).__module__ for _, node in nnx.iter_graph(network)}
+    assert "supernets.layers" not in " ".join(plain)
+
+
+def output(network, tokens, *extents):
+    graph, state = nnx.split(network)
+    run = quick_jit(lambda state, tokens: nnx.merge(graph, state)(tokens, *extents))
+    return run(state, tokens)
 
 
 def test_report_loads_a_subnet_with_its_own_ten_lines(finished, tmp_path):
     run, _ = finished
     report = run.report.read_text()
     assert "://" not in report.replace("http://www.w3.org", "")
-    from nas.stages.report import LOADER
-
     folder = run.subnets / load_front(run.front)[0].id
-    lines = LOADER.format(folder=folder)
-    assert len(lines.splitlines()) <= 10
+    lines = loader(run.experiment().data, short_path(folder))
+    assert html.escape(lines, quote=False).splitlines()[-1] in report
     script = tmp_path / "load.py"
     script.write_text(
         lines + "\nimport sys\nassert not {'nas', 'flax', 'supernets'} & {*sys.modules}"
-        "\nassert logits.shape == (1, tokens.shape[1], 256)\n"
+        "\nassert logits.shape == (1, inputs.shape[1], 256)\n"
     )
-    subprocess.run([sys.executable, "-I", str(script)], check=True, cwd=tmp_path)
+    subprocess.run([sys.executable, "-I", str(script)], check=True)
 
 
 def test_running_the_same_line_again_does_nothing_twice(finished):
@@ -138,6 +161,7 @@ def test_running_the_same_line_again_does_nothing_twice(finished):
     assert run.archive.read_bytes() == archive
 
 
+@pytest.mark.slow
 def test_stages_one_by_one_equal_one_run(finished, tmp_path):
     """`nas train`, `bench`, ... leave what `nas run` leaves."""
     run, _ = finished
@@ -175,6 +199,45 @@ def kill_when(condition, out):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@pytest.fixture(scope="module")
+def finished_digits(tmp_path_factory):
+    """A tiny run on images of two tasks, and what it printed."""
+    out = tmp_path_factory.mktemp("run") / "digits"
+    return RunDirectory(out), run_to_end(out, recipe=str(TINY_DIGITS))
+
+
+@pytest.mark.slow
+def test_images_of_two_tasks_are_searched_by_the_error_of_each(finished_digits):
+    run, printed = finished_digits
+    for heading in ("test error", "of digit", "of corner", "share"):
+        assert heading in printed
+    front, experiment = load_front(run.front), run.experiment()
+    assert experiment.shown == ("error_digit", "error_corner")
+    names = [*experiment.search.objectives]
+    objectives = np.asarray([[m.metrics[name] for name in names] for m in front])
+    assert non_dominated(objectives).all()
+    inputs = experiment.data.fixed("test", 3).inputs
+    for member in front:
+        scores = {n: v for n, v in member.metrics.items() if n.startswith("test_")}
+        assert scores.keys() == {f"test_{name}" for name in experiment.scores}
+        assert 0 <= scores["test_error_digit"] <= 1
+        # Losses of images are in nats as they are.
+        both = scores["test_loss_digit"] + scores["test_loss_corner"]
+        assert scores["test_loss"] == pytest.approx(both)
+    logits = output(nas.load_subnet(run.subnets / front[0].id), inputs)
+    assert {task: row.shape for task, row in logits.items()} == {
+        "digit": (3, 10),
+        "corner": (3, 4),
+    }
+    report = run.report.read_text()
+    for text in (
+        "Error of digit",
+        "nats per image",
+        "inputs = np.zeros((1, 12, 12, 1)",
+    ):
+        assert text in report
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def profile_with(*measurements):
         device="a processor",
         fingerprint=SPACE.fingerprint,
         batch=2,
-        tokens=128,
+        example=(128,),
         measurements=measurements,
         model=LatencyModel((1.0, 0.0, 1.0, *[0.0] * (TERMS - 3))),
         error=PredictionError(1.0, 100.0, 1.0),
@@ -42,7 +42,7 @@ def measured(genotype, latency_ms, role="fit"):
 def test_cheap_metrics_are_exact_costs_of_the_deployed_input():
     genotypes = SPACE.enumerate()
     metrics = CheapMetrics.of(experiment_with(), None)(genotypes)
-    expected = MODEL.costs(genotypes, batch=2, tokens=128)
+    expected = MODEL.costs(genotypes, batch=2, example=(128,))
     assert metrics.keys() == expected.keys() == {"params", "macs", "flops", "memory_mb"}
     for name, values in expected.items():
         np.testing.assert_array_equal(metrics[name], values)
@@ -102,14 +102,24 @@ def test_with_a_profile_the_problem_has_every_bound():
     problem.check({*problem.cheap(SPACE.largest[None]), "loss"})
 
 
+def test_bounds_on_scores_are_left_to_the_evaluation():
+    problem = make_problem(experiment_with("error <= 0.3", "loss <= 3"), None)
+    assert {bound.metric for bound in problem.bounds} == {"error", "loss"}
+    assert problem.feasible(SPACE.enumerate()).all()
+
+
 def test_final_validation_is_the_last_that_was_logged(tmp_path):
     run = RunDirectory(tmp_path)
     first = {"smallest": 4.0, "middle": 3.0, "largest": 2.0}
-    last = {"smallest": 3.5, "middle": 2.5, "largest": 1.5}
+    last = {"smallest": 3.5, "other": 3.0, "middle": 2.5, "largest": 1.5}
+    errors = {"smallest": 0.3, "other": 0.2, "middle": 0.2, "largest": 0.1}
     append_json_line(run.metrics, {"step": 0, "validation": first})
-    append_json_line(run.metrics, {"step": 5, "validation": last})
+    assert final_validation(run) == {"loss": first}
+    line = {"step": 5, "validation": last, "scores": {"error": errors}}
+    append_json_line(run.metrics, line)
     append_json_line(run.metrics, {"step": 6, "training": {"largest": 9.0}})
-    assert final_validation(run) == last
+    del last["other"], errors["other"]
+    assert final_validation(run) == {"loss": last, "error": errors}
 
 
 def test_a_run_without_validation_is_told(tmp_path):

@@ -20,7 +20,7 @@ PROFILE = LatencyProfile(
     device="a processor",
     fingerprint="0123456789abcdef",
     batch=1,
-    tokens=128,
+    example=(128,),
     measurements=(
         measurement(2, 3.0),
         measurement(0, 1.0),
@@ -87,15 +87,21 @@ def test_a_profile_without_a_fit_has_no_anchors():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"fingerprint": "f" * 16}, {"batch": 2}, {"tokens": 64}]
+    ("changes", "told"),
+    [
+        ({"fingerprint": "f" * 16}, "this run has space ffffffffffffffff"),
+        ({"batch": 2}, "with an input of 2 x 128 tokens"),
+        ({"example": (64,)}, "with an input of 1 x 64 tokens"),
+        ({"example": (8, 8, 1)}, "with an input of 1 image of 8 x 8 x 1"),
+    ],
 )
-def test_a_profile_of_another_space_or_input_is_refused_with_both(changes):
-    own = {"fingerprint": PROFILE.fingerprint, "batch": 1, "tokens": 128}
+def test_a_profile_of_another_space_or_input_is_refused_with_both(changes, told):
+    own = {"fingerprint": PROFILE.fingerprint, "batch": 1, "example": (128,)}
     PROFILE.require(**own)
-    message = r"of space 0123456789abcdef with input 1 x 128, this run has .*nas bench"
+    message = r"of space 0123456789abcdef with an input of 1 x 128 tokens, .*nas bench"
     with pytest.raises(UsageError, match=message) as caught:
         PROFILE.require(**(own | changes))
-    assert str(next(iter(changes.values()))) in str(caught.value)
+    assert told in str(caught.value)
 
 
 def entry(**changes):
@@ -106,7 +112,8 @@ def entry(**changes):
     ("changes", "message"),
     [
         ({"batch": "1"}, "TypeError: expected an integer, got '1'"),
-        ({"tokens": 1.5}, "TypeError: expected an integer, got 1.5"),
+        ({"example": [1.5]}, "TypeError: expected an integer, got 1.5"),
+        ({"example": 128}, "TypeError: expected a list, got 128"),
         ({"measurements": {}}, r"TypeError: expected a list, got \{\}"),
         ({"measurements": [3]}, "TypeError: expected an object, got 3"),
         ({"measurements": [entry(role="best")]}, "ValueError: role 'best' is unknown"),

@@ -135,8 +135,8 @@ def test_the_search_may_change_until_something_was_searched(tmp_path):
     relaxed = changed(constraints=("latency_ms <= 80%",))
     run.claim(relaxed)
     assert run.experiment() == relaxed
-    with pytest.raises(UsageError, match=r"search\.windows: 32 -> 8"):
-        run.check(changed(windows=8))
+    with pytest.raises(UsageError, match=r"search\.examples: 32 -> 8"):
+        run.check(changed(examples=8))
     run.archive.touch()
     run.check(relaxed)
     with pytest.raises(UsageError, match=r"search\.constraints: "):

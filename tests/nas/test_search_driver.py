@@ -37,7 +37,9 @@ def test_a_baseline_is_planned_once_and_only_if_it_is_wanted():
 def reference(tmp_path, *constraints, objectives=("loss", "params")):
     run = RunDirectory(tmp_path)
     losses = {"smallest": 4.0, "middle": 3.0, "largest": 2.0}
-    append_json_line(run.metrics, {"step": 9, "validation": losses})
+    errors = {"smallest": 0.3, "middle": 0.5, "largest": 0.1}
+    scores = {"error": errors}
+    append_json_line(run.metrics, {"step": 9, "validation": losses, "scores": scores})
     experiment = experiment_with(objectives=objectives, constraints=constraints)
     point = reference_point(make_problem(experiment, None), run)
     return (point / REFERENCE_MARGIN).tolist()
@@ -45,15 +47,20 @@ def reference(tmp_path, *constraints, objectives=("loss", "params")):
 
 def test_the_reference_lies_behind_limits_and_the_worst_subnets(tmp_path):
     largest = MODEL.space().largest[None]
-    params = float(MODEL.costs(largest, batch=1, tokens=128)["params"][0])
+    params = float(MODEL.costs(largest, batch=1, example=(128,))["params"][0])
     assert np.allclose(reference(tmp_path), [4.0, params])
     assert np.allclose(reference(tmp_path, "params <= 900"), [4.0, 900.0])
     assert np.allclose(reference(tmp_path, "loss <= 2.5"), [2.5, params])
 
 
+def test_every_score_has_a_reference(tmp_path):
+    point = reference(tmp_path, "loss <= 2.5", objectives=("error", "loss"))
+    assert np.allclose(point, [0.5, 2.5])
+
+
 def test_a_lower_limit_is_no_reference(tmp_path):
     largest = MODEL.space().largest[None]
-    params = float(MODEL.costs(largest, batch=1, tokens=128)["params"][0])
+    params = float(MODEL.costs(largest, batch=1, example=(128,))["params"][0])
     assert np.allclose(reference(tmp_path, "params >= 10%"), [4.0, params])
 
 

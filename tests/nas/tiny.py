@@ -3,9 +3,12 @@
 from nas import (
     AdamW,
     Decoder,
+    Distillation,
     Experiment,
     Latency,
+    Losses,
     Nsga2,
+    Phase,
     Sandwich,
     Search,
     StdlibText,
@@ -14,23 +17,28 @@ from nas import (
 
 experiment = Experiment(
     model=Decoder(
-        width=(16, 32), heads=(1, 2), ffn=(16, 32, 64), depth=(1, 2, 3), head_dim=16
+        width=(16, 32), heads=(1, 2), ffn=(16, 64), depth=(1, 2), head_dim=16
     ),
     data=StdlibText(tokens=64),
     train=Training(
-        steps=80,
+        steps=60,
         batch=8,
-        policy=Sandwich(random=1, distillation=0.2),
+        phases=(
+            Phase(
+                policy=Sandwich(random=1),
+                losses=Losses(taught=Distillation(share=0.2)),
+            ),
+        ),
         optimizer=AdamW(learning_rate=1e-2),
-        validate_every=40,
+        validate_every=30,
         checkpoint_every=10,
     ),
-    latency=Latency(fit=10, held_out=3, rounds=10),
+    latency=Latency(batch=16, fit=8, held_out=2, rounds=40),
     search=Search(
-        algorithm=Nsga2(population=12),
-        evaluations=36,
+        algorithm=Nsga2(population=8),
+        evaluations=24,
         constraints=("latency_ms <= 95%",),
-        windows=8,
-        candidates=8,
+        examples=8,
+        candidates=4,
     ),
 )

@@ -294,3 +294,43 @@ def test_names_of_architectures_depend_on_their_content_alone():
     first, second = map(Architecture.from_json, (encoded, backwards))
     assert first.id == second.id
     assert len(first.id) == 8
+
+
+@settings(max_examples=30)
+@given(space_specs(), st.data())
+def test_lifting_is_decoding_there_and_encoding_here(spec, data):
+    space = build_space((*spec[:-1], False))
+    kept = {
+        name: tuple(
+            value
+            for value, keep in zip(
+                values,
+                data.draw(
+                    st.lists(
+                        st.booleans(), min_size=len(values), max_size=len(values)
+                    ).filter(any)
+                ),
+                strict=True,
+            )
+            if keep
+        )
+        for name, values in space.axes.items()
+    }
+    part = space.restrict(**kept)
+    members = part.sample(6, generator())
+    expected = np.stack([space.encode(part.decode(row)) for row in members])
+    assert (space.lift(part, members) == expected).all()
+    assert (space.lift(space, expected) == expected).all()
+
+
+def test_axes_are_what_can_be_restricted():
+    assert Space((WIDTH, FFN), 2).axes == {"width": WIDTH.values, "ffn": FFN.values}
+    space = Space((WIDTH,), 3, Depth((1, 3)))
+    assert space.axes == {"width": WIDTH.values, "depth": (1, 3)}
+    assert space.restrict(**space.axes) == space
+
+
+def test_lifting_from_another_space_is_refused():
+    part = Space((Choice("width", (64, 99)),))
+    with pytest.raises(ValueError, match="'width' has no value 99"):
+        Space((WIDTH,)).lift(part, part.largest[None])

@@ -1,20 +1,28 @@
 """Evaluation of populations by one program."""
 
-import math
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from supernets.decoder.extraction import extract
-from supernets.evaluation import make_evaluate
-from supernets.losses import cross_entropy
-from tests.kernels.comparison import assert_close, assert_equal, quick_jit
+from supernets import evaluation
+from supernets.evaluation import make_evaluate, scores
+from supernets.losses.entropy import cross_entropy, data_loss
+from tests.kernels.comparison import (
+    assert_close,
+    assert_equal,
+    quick_jit,
+    quick_options,
+)
 from tests.supernets.toy import (
+    TASKS,
+    random_batch,
     random_weights,
     random_windows,
     small_decoder,
+    small_multi_task,
+    small_vision,
     unweighted,
     with_weights,
 )
@@ -24,43 +32,101 @@ SPACE = SPEC.space()
 WINDOWS = tuple(np.asarray(part) for part in random_windows(batch=3))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(evaluation, "QUICK_TO_COMPILE", quick_options())
+        yield
+
+
 @pytest.fixture(scope="module", params=["masked", "switched"])
 def evaluate(request):
-    """Losses of a population under random weights of a seed."""
+    """Losses of a population under random weights."""
     score = make_evaluate(unweighted(SPEC), SPACE, execution=request.param)
 
-    def run(genotypes, seed=0):
-        supernet = with_weights(SPEC, random_weights(SPEC, seed))
-        return score(nnx.state(supernet, nnx.Param), genotypes, *WINDOWS)
+    def run(genotypes):
+        return score(params_of(SPEC), genotypes, *WINDOWS)["loss"]
 
     return run
+
+
+def params_of(spec):
+    return nnx.state(with_weights(spec, random_weights(spec)), nnx.Param)
 
 
 def population(seed, size=6):
     return SPACE.sample(size, np.random.default_rng(seed))
 
 
-def test_losses_are_those_of_the_extracted_networks_in_bits(evaluate):
+def test_scores_are_those_of_the_extracted_networks(evaluate):
     genotypes = population(0)
     losses = evaluate(genotypes)
     assert losses.dtype == np.float64
-    supernet = with_weights(SPEC, random_weights(SPEC))
-    inputs, targets = WINDOWS
-    for genotype, loss in list(zip(genotypes, losses, strict=True))[:3]:
-        network = extract(supernet, SPEC, SPACE.decode(genotype))
-        graph, state = nnx.split(network)
-        run = quick_jit(lambda s, x, graph=graph: nnx.merge(graph, s)(x))
-        nats = cross_entropy(run(state, inputs), jnp.asarray(targets))
-        assert_close(loss, float(nats) / math.log(2.0))
+    for genotype, loss in list(zip(genotypes, losses, strict=True))[:2]:
+        logits = extracted_logits(SPEC, genotype, WINDOWS[0])
+        assert_close(loss, float(cross_entropy(logits, jnp.asarray(WINDOWS[1]))))
+
+
+def extracted_logits(spec, genotype, inputs):
+    supernet = with_weights(spec, random_weights(spec))
+    network = spec.extract(supernet, spec.space().decode(genotype))
+    graph, state = nnx.split(network)
+    return quick_jit(lambda s, x: nnx.merge(graph, s)(x))(state, inputs)
+
+
+@pytest.mark.parametrize("spec", [small_vision(), small_multi_task()])
+def test_images_and_tasks_are_scored_too(spec):
+    space = spec.space()
+    # Of one subnet nothing is compiled to tell how many run side by side.
+    genotypes = space.sample(1, np.random.default_rng(0))
+    inputs, targets = random_batch(spec)
+    evaluate = make_evaluate(unweighted(spec), space, execution="masked")
+    data = jax.tree.map(np.asarray, (inputs, targets))
+    found = evaluate(params_of(spec), genotypes, *data)
+    logits = extracted_logits(spec, genotypes[0], inputs)
+    expected = scores(logits, targets)
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        assert_close(values, [float(expected[name])])
+
+
+def test_scores_are_mean_loss_in_nats_and_share_of_wrong_predictions():
+    logits = jnp.log(jnp.asarray([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]))
+    targets = jnp.asarray([0, 2, 2])
+    found = scores(logits, targets)
+    assert found.keys() == {"loss", "error"}
+    assert_close(found["loss"], -np.log([0.7, 0.3, 0.8]).mean(dtype=np.float32))
+    assert_close(found["error"], np.float32(1 / 3))
+    # Of every position of a sequence.
+    sequence = scores(logits[None], targets[None])
+    assert_close(sequence, found)
+
+
+def test_scores_of_tasks_are_their_summed_loss_and_mean_error():
+    rng = np.random.default_rng(0)
+    logits = {
+        task: jnp.asarray(rng.normal(size=(8, classes)), jnp.float32)
+        for task, classes in TASKS.items()
+    }
+    targets = {task: jnp.zeros(8, jnp.int32) for task in TASKS}
+    found = scores(logits, targets)
+    alone = {task: scores(logits[task], targets[task]) for task in TASKS}
+    for task, score in alone.items():
+        assert_equal(found[f"loss_{task}"], score["loss"])
+        assert_equal(found[f"error_{task}"], score["error"])
+    # Training minimises the same sum.
+    assert_close(found["loss"], data_loss(logits, targets))
+    assert_close(found["error"], np.mean([s["error"] for s in alone.values()]))
+    assert len(found) == 2 + 2 * len(TASKS)
 
 
 def test_few_programs_evaluate_a_search_of_500_subnets(compilations):
-    state = nnx.state(with_weights(SPEC, random_weights(SPEC)), nnx.Param)
+    state = params_of(SPEC)
     genotypes = SPACE.sample(500, np.random.default_rng(0))
     for execution in ("masked", "switched"):
         score = make_evaluate(unweighted(SPEC), SPACE, execution=execution)
         compilations.clear()
-        found = [score(state, g, *WINDOWS) for g in np.split(genotypes, 50)]
+        found = [score(state, g, *WINDOWS)["loss"] for g in np.split(genotypes, 50)]
         # Masked: one, and two that tell how many subnets fit side by side.
         assert len(compilations) <= (4 if execution == "masked" else 2)
         assert len(np.unique(found)) > 20
@@ -86,12 +152,12 @@ def test_genes_of_layers_that_do_not_run_change_no_loss(evaluate):
 
 
 def test_masked_subnets_run_side_by_side_as_memory_allows():
-    state = nnx.state(with_weights(SPEC, random_weights(SPEC)), nnx.Param)
+    state = params_of(SPEC)
     genotypes = population(0, 8)
     losses = []
     for budget in (0, 10**9):
         score = make_evaluate(
             unweighted(SPEC), SPACE, execution="masked", budget=budget
         )
-        losses.append(score(state, genotypes, *WINDOWS))
+        losses.append(score(state, genotypes, *WINDOWS)["loss"])
     assert_close(losses[0], losses[1])

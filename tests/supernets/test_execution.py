@@ -13,7 +13,7 @@ from kernels.executions import ExecutionError
 from search.space import Choice, Space
 from supernets.decoder.spec import Decoder
 from supernets.execution import decisions, outer_branches, run_subnet
-from supernets.losses import cross_entropy
+from supernets.losses.entropy import cross_entropy
 from supernets.lowering import fixed_extents
 from tests.kernels.comparison import assert_close, assert_equal, quick_jit
 from tests.supernets.toy import (
@@ -142,6 +142,25 @@ def test_the_choices_of_the_whole_network_are_the_outer_branches():
     two = Space(choices=(Choice("a", (1, 2)), Choice("b", (3, 4, 5))), layers=1)
     assert outer_branches(two)[4] == {"a": 2, "b": 4}
     assert len(outer_branches(two)) == 6
+
+
+def test_the_first_choices_are_static_as_far_as_branches_go():
+    def branches(*counts):
+        choices = [
+            Choice(f"choice{number}", tuple(range(1, count + 1)))
+            for number, count in enumerate(counts)
+        ]
+        return outer_branches(Space(choices=tuple(choices), layers=1))
+
+    # One for each pair of the first two: with the third there would be 12.
+    assert branches(2, 3, 2) == [
+        {"choice0": first, "choice1": second}
+        for first in (1, 2)
+        for second in (1, 2, 3)
+    ]
+    assert branches(3, 3, 2) == [{"choice0": 1}, {"choice0": 2}, {"choice0": 3}]
+    assert branches(9, 2) == [{}]
+    assert len(branches(8)) == len(branches(1, 2, 1, 4)) == 8
 
 
 def test_with_too_many_widths_activations_are_padded_instead():

@@ -15,7 +15,7 @@ from search.space import Choice, Space
 from supernets.decoder.spec import Decoder
 from supernets.depth import run_layers
 from supernets.layers import ElasticFeedForward
-from supernets.losses import cross_entropy
+from supernets.losses.entropy import cross_entropy
 from supernets.lowering import (
     Scaled,
     at_layer,
@@ -29,6 +29,7 @@ from tests.supernets.toy import (
     active_parts,
     decoder_arguments,
     one_hot_probabilities,
+    poisoned,
     random_weights,
     random_windows,
     small_decoder,
@@ -49,16 +50,6 @@ def loss_of(spec, extents_of):
 
 def mixed_loss(spec):
     return loss_of(spec, lambda selected: mixed_extents(spec.space(), selected))
-
-
-def poisoned(spec, weights, architecture):
-    bad = [np.nan, np.inf, -np.inf]
-    return {
-        name: np.where(part, weights[name], np.resize(bad, part.shape)).astype(
-            np.float32
-        )
-        for name, part in active_parts(spec, architecture).items()
-    }
 
 
 @pytest.mark.parametrize("rule", ["prefix", "spaced", "free"])

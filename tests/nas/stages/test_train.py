@@ -1,36 +1,73 @@
-"""Training as a stage: it resumes exactly, and stops when numbers are lost."""
+"""Training as a stage: it resumes exactly, says what it does, and stops in time."""
 
 import dataclasses
-import importlib
 import io
 import re
 import shutil
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from rich.console import Console
 
 from nas.config import load_recipe
 from nas.errors import RunError
 from nas.experiment import Training
+from nas.panel import load_panel
 from nas.rundir import RunDirectory, read_json_lines
 from nas.stages.context import Context
 from nas.stages.train import train
+from nas.supernet import load_supernet
+from nas.training import loop as training_loop
+from nas.training.loop import Loop
+from nas.training.record import (
+    training_curves,
+    training_warnings,
+    validation_curves,
+)
+from nas.training.watch import Watch
+from supernets.activity import active_entries
 from supernets.decoder.spec import Decoder
+from supernets.lowering import fixed_extents
 from supernets.optimizer import AdamW
-from supernets.sandwich import Sandwich
+from supernets.phases import Phase
+from supernets.policies.sandwich import Sandwich
+from supernets.policies.uniform import Uniform
 from supernets.training import StepMetrics
 
-stage = importlib.import_module("nas.stages.train")
-
-MODEL = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=8)
+MODEL = Decoder(width=(8,), heads=(1,), ffn=(8, 16, 24, 32), depth=(1, 2), head_dim=8)
+ONE = Uniform(subnets=1)
 PLAN = Training(
-    steps=6,
-    batch=2,
-    policy=Sandwich(random=1),
-    validate_every=3,
-    checkpoint_every=2,
+    steps=40,
+    batch=4,
+    # Phases with the same slots share one program, which keeps these tests short.
+    phases=(
+        Phase(policy=ONE, elastic=("ffn",), share=0.6),
+        Phase(policy=ONE, sort=("width", "ffn"), share=0.4),
+    ),
+    optimizer=AdamW(learning_rate=3e-2),
+    validate_every=5,
+    checkpoint_every=12,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(tmp_path_factory):
+    """Lets the runs of these tests share what they compile, and quickly."""
+    names = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: jax.config.values[name] for name in names}
+    for name, value in names.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def context_of(path, plan=PLAN):
@@ -45,52 +82,200 @@ def context_of(path, plan=PLAN):
     )
 
 
-def test_training_from_an_older_checkpoint_ends_with_the_same_bits(tmp_path):
-    context = context_of(tmp_path)
-    run = context.run
+def said(context):
+    return context.console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that was trained without an interruption."""
+    context = context_of(tmp_path_factory.mktemp("run"))
     train(context)
-    weights, metrics = run.supernet.read_bytes(), run.metrics.read_bytes()
-    run.supernet.unlink()
-    newest = max(run.checkpoints.iterdir(), key=lambda path: int(path.name))
-    assert newest.name == "6"
+    return context
+
+
+@pytest.fixture
+def again(finished, tmp_path):
+    """A copy of the finished run, whose weights are yet to be written."""
+    shutil.copytree(finished.run.path, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "supernet.safetensors").unlink()
+    return context_of(tmp_path)
+
+
+def assert_same(run, expected):
+    assert run.supernet.read_bytes() == expected.supernet.read_bytes()
+    assert run.metrics.read_bytes() == expected.metrics.read_bytes()
+    assert run.panel.read_bytes() == expected.panel.read_bytes()
+
+
+def test_training_from_an_older_checkpoint_ends_with_the_same_bits(
+    finished, again, sorted_at
+):
+    newest = max(again.run.checkpoints.iterdir(), key=lambda path: int(path.name))
+    assert newest.name == "40"
     for file in newest.rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    train(context)
-    assert run.supernet.read_bytes() == weights
-    assert run.metrics.read_bytes() == metrics
-    said = context.console.file.getvalue()
-    assert "checkpoint of step 6" in said
-    assert "is damaged and was passed over" in said
-    assert "resuming training at step 4" in said
+    train(again)
+    assert_same(again.run, finished.run)
+    assert "checkpoint of step 40" in said(again)
+    assert "is damaged and was passed over" in said(again)
+    # Neither a mean of training losses nor a phase begins there.
+    assert "resuming training at step 36" in said(again)
+    assert sorted_at == []
+    assert "phase 2 of 2" in said(again)
+    assert "phase 1 of 2" not in said(again)
 
 
-def test_training_without_its_checkpoints_starts_again(tmp_path):
-    context = context_of(tmp_path)
+@pytest.fixture
+def sorted_at(monkeypatch):
+    """Counts how often channels are sorted."""
+    sort, calls = training_loop.sort_state, []
+
+    def counted(*arguments, within):
+        calls.append(within)
+        return sort(*arguments, within=within)
+
+    monkeypatch.setattr(training_loop, "sort_state", counted)
+    return calls
+
+
+def test_channels_are_sorted_once_however_often_a_phase_is_resumed(
+    finished, tmp_path, monkeypatch, sorted_at
+):
+    context, validate = context_of(tmp_path), Watch.validate
+
+    def interrupted(watch, step, params):
+        if step == 30:
+            raise KeyboardInterrupt
+        validate(watch, step, params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "validate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(context)
+    # The sizes that the first phase trained keep their channels.
+    assert sorted_at == [{"ffn": (8, 16, 24, 32), "width": (8,), "heads": (1,)}]
+    # The checkpoint is that of the last step before the phase.
     train(context)
-    weights = context.run.supernet.read_bytes()
-    shutil.rmtree(context.run.checkpoints)
-    train(context)
-    assert context.run.supernet.read_bytes() == weights
-    steps = [line["step"] for line in read_json_lines(context.run.metrics)]
+    assert "resuming training at step 24" in said(context)
+    assert len(sorted_at) == 2
+    assert_same(context.run, finished.run)
+
+
+def test_training_without_its_checkpoints_starts_again(finished, again):
+    shutil.rmtree(again.run.checkpoints)
+    train(again)
+    assert_same(again.run, finished.run)
+    steps = [line["step"] for line in read_json_lines(again.run.metrics)]
     assert steps == sorted(steps)
     assert steps.count(0) == 1
 
 
-def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(tmp_path):
-    optimizer = AdamW(learning_rate=1e30)
-    plan = dataclasses.replace(PLAN, optimizer=optimizer, checkpoint_every=1)
-    context = context_of(tmp_path, plan)
-    message = (
-        r"is not finite at step (\d+); the last good checkpoint, step (\d+), is kept "
-        r"in .*Lower the learning rate .*another --out"
+def test_phases_are_told_as_they_begin(finished):
+    first = "phase 1 of 2: ffn open (Uniform, steps 1 to 24)"
+    second = "phase 2 of 2: all open (Uniform, steps 25 to 40, width, ffn sorted)"
+    assert said(finished).index(first) < said(finished).index(second)
+
+
+def test_the_panel_is_validated_and_its_costs_are_kept(finished):
+    members = load_panel(finished.run.panel)
+    curves = validation_curves(finished.run)
+    assert [curve.label for curve in curves] == list(members)
+    assert {"smallest", "middle", "largest"} < set(members)
+    for curve in curves:
+        assert curve.cost == members[curve.label].macs
+        assert curve.steps == tuple(range(0, 41, 5))
+        assert curve.values[-1] < curve.values[0]
+    (line, *_) = read_json_lines(finished.run.metrics)
+    assert set(line["scores"]["error"]) == set(members)
+
+
+def test_losses_are_logged_by_role_as_means_that_end_at_checkpoints(finished):
+    curves = {curve.label: curve for curve in training_curves(finished.run)}
+    assert "sampled" in curves
+    assert set(curves) <= {"sampled", "largest"}
+    assert curves["sampled"].steps == (10, 12, 20, 24, 30, 36, 40)
+
+
+def test_a_good_run_has_no_warnings(finished):
+    assert training_warnings(finished.run, "bits per byte") == ()
+    assert "warning" not in said(finished)
+
+
+def test_a_collapse_is_told_logged_and_shown(finished, again):
+    loop = Loop.prepare(again)
+    loop.log.forget_after(25)
+    loop.watch.resume()
+    panel, space = loop.watch.panel, loop.plan.whole
+    own, other = (
+        active_entries(loop.supernet, fixed_extents(space, genotype))
+        for genotype in panel.genotypes[[-1, -2]]
     )
-    with pytest.raises(RunError, match=message) as caught:
-        train(context)
-    lost, good = map(int, re.search(message, str(caught.value)).groups())
-    assert good == lost - 1
-    assert (context.run.checkpoints / str(good)).is_dir()
-    assert not context.run.supernet.exists()
+    params = nnx.state(load_supernet(finished.run), nnx.Param)
+    # Only the largest uses them: the others do not notice.
+    ruined = jax.tree.map(
+        lambda weights, mine, theirs: jnp.where(mine & ~theirs, 30.0, weights),
+        params,
+        own,
+        other,
+    )
+    loop.watch.validate(30, ruined)
+    assert "warning" not in said(again)
+    loop.watch.validate(35, ruined)
+    loop.watch.validate(40, ruined)
+    lines = read_json_lines(again.run.metrics)
+    (told,) = [line for line in lines if "collapse" in line]
+    assert (told["step"], told["collapse"]["label"]) == (35, "largest")
+    largest = space.decode(space.largest).to_json()
+    assert told["collapse"]["arch"] == largest
+    (shown,) = training_warnings(again.run, "bits per byte")
+    assert said(again).count("warning: the largest subnet (layers 2, width 8,") == 1
+    for text in (said(again), shown):
+        assert re.search(r"ffn 32 .* bits per byte at step 35, .* at step \d+", text)
+    assert "training ended with" in shown
+    losses = lines[-1]["validation"]
+    assert all(losses[name] < 0.9 * losses["largest"] for name in panel.labels[:-1])
+
+
+def test_training_starts_from_the_weights_of_another_run(
+    finished, tmp_path, monkeypatch
+):
+    start, phases = str(finished.run.path), (Phase(policy=ONE),)
+    plan = dataclasses.replace(PLAN, steps=2, start=start, phases=phases)
+    metrics = StepMetrics(np.ones(1, np.float32), np.float32(1.0))
+    without_steps(monkeypatch, metrics)
+    context = context_of(tmp_path, plan)
+    train(context)
+    assert context.run.supernet.read_bytes() == finished.run.supernet.read_bytes()
+    begun, ended = (
+        [line for line in read_json_lines(run.metrics) if "validation" in line]
+        for run in (context.run, finished.run)
+    )
+    assert begun[0]["step"] == 0
+    assert begun[0]["validation"] == ended[-1]["validation"]
+
+
+def without_steps(monkeypatch, *metrics):
+    """Replaces training steps by ones that change nothing and tell these metrics."""
+    told = iter(metrics)
+    last = metrics[-1]
+    monkeypatch.setattr(
+        training_loop,
+        "make_train_step",
+        lambda *_, **__: lambda state, *_: (state, next(told, last)),
+    )
+
+
+def without_scores(monkeypatch):
+    monkeypatch.setattr(
+        training_loop,
+        "make_evaluate",
+        lambda *_, **__: lambda _, rows, *__: {"loss": np.ones(len(rows))},
+    )
+
+
+SANDWICH = dataclasses.replace(PLAN, phases=(Phase(policy=Sandwich(random=1)),))
 
 
 @pytest.mark.parametrize(
@@ -99,18 +284,58 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(tmp_path):
         (0, "the largest subnet"),
         (1, "the smallest subnet"),
         (2, r"the sampled subnet \{'layers': \[.*'ffn': \[.*\]\}"),
+        (None, "the gradient"),
     ],
 )
-def test_a_lost_loss_is_told_with_its_subnet(tmp_path, monkeypatch, row, name):
-    losses = np.ones(3, np.float32)
-    losses[row] = np.nan
-    metrics = StepMetrics(losses, np.float32(1.0))
-    monkeypatch.setattr(
-        stage, "make_train_step", lambda *_, **__: lambda state, *_: (state, metrics)
+def test_lost_numbers_stop_the_run_and_the_last_checkpoint_is_kept(
+    tmp_path, monkeypatch, row, name
+):
+    losses, norm = np.ones(3, np.float32), np.float32(1.0)
+    good = StepMetrics(losses.copy(), norm)
+    if row is None:
+        norm = np.float32(np.nan)
+    else:
+        losses[row] = np.nan
+    without_steps(monkeypatch, good, good, good, StepMetrics(losses, norm))
+    without_scores(monkeypatch)
+    plan = dataclasses.replace(SANDWICH, checkpoint_every=1)
+    context = context_of(tmp_path, plan)
+    message = (
+        rf"{'' if row is None else 'the loss of '}{name} is not finite at step 4; the "
+        r"last good checkpoint, step 3, is kept in .*Lower the learning rate .*another"
     )
-    monkeypatch.setattr(
-        stage, "make_evaluate", lambda *_, **__: lambda *_: np.ones(3, np.float64)
-    )
-    message = rf"the loss of {name} is not finite at step 1; the last good .*step 0"
     with pytest.raises(RunError, match=message):
-        train(context_of(tmp_path))
+        train(context)
+    assert (context.run.checkpoints / "3").is_dir()
+    assert not context.run.supernet.exists()
+
+
+def test_a_subnet_that_was_not_run_has_no_loss(tmp_path, monkeypatch):
+    losses = np.asarray([1.0, np.nan, np.nan], np.float32)
+    without_steps(monkeypatch, StepMetrics(losses, np.float32(1.0)))
+    without_scores(monkeypatch)
+    phase = Phase(policy=Sandwich(random=1), full=1.0)
+    context = context_of(tmp_path, dataclasses.replace(PLAN, phases=(phase,)))
+    train(context)
+    assert [curve.label for curve in training_curves(context.run)] == ["largest"]
+
+
+def test_only_phases_that_learn_from_the_frozen_teacher_are_given_it(
+    finished, tmp_path, monkeypatch
+):
+    given = []
+    monkeypatch.setattr(
+        training_loop,
+        "make_train_step",
+        lambda *_, frozen, **__: given.append(frozen) or (lambda *_: None),
+    )
+    phases = (
+        Phase(policy=Sandwich(random=0)),
+        Phase(policy=Sandwich(random=0, teacher="frozen")),
+    )
+    plan = dataclasses.replace(PLAN, phases=phases, teacher=str(finished.run.path))
+    Loop.prepare(context_of(tmp_path, plan))
+    nobody, teacher = given
+    assert nobody is None
+    expected = nnx.state(load_supernet(finished.run), nnx.Param)
+    jax.tree.map(np.testing.assert_array_equal, teacher, expected)

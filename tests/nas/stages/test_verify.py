@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.stages.verify import candidates
+from nas.stages.verify import _why, candidates
 from search.archive import Record
 from search.constraints import Bound, InfeasibleError
 from search.problem import Problem
@@ -62,3 +62,35 @@ def test_a_loss_that_nothing_reached_is_infeasible_with_the_nearest():
         chosen(5, "loss <= 0.5")
     assert caught.value.value == 1.0
     assert caught.value.nearest["width"] == 6
+
+
+def why(*shown, **metrics):
+    columns = {name: np.asarray(values) for name, values in metrics.items()}
+    rows = np.arange(len(columns["latency_ms"]))
+    return [_why(columns, rows, position, shown) for position in range(len(rows))]
+
+
+def test_members_of_a_front_of_two_objectives_are_the_best_up_to_their_latency():
+    assert why("error", latency_ms=[1.0, 2.0, 3.0], error=[0.3, 0.2, 0.1]) == [
+        "fastest of the front",
+        "lowest error of all up to 2 ms",
+        "lowest error within the constraints",
+    ]
+    alone = "fastest of the front; lowest loss within the constraints"
+    assert why("loss", latency_ms=[1.0], loss=[2.0]) == [alone]
+
+
+def test_of_several_scores_those_that_a_member_is_the_best_at_are_named():
+    found = why(
+        "error_digit",
+        "error_corner",
+        latency_ms=[1.0, 2.0, 3.0, 4.0],
+        error_digit=[0.4, 0.5, 0.2, 0.3],
+        error_corner=[0.3, 0.1, 0.4, 0.2],
+    )
+    assert found == [
+        "fastest of the front",
+        "lowest error of corner within the constraints",
+        "lowest error of digit within the constraints",
+        "none is as good or better in all objectives",
+    ]

@@ -7,12 +7,12 @@ import pytest
 from flax import nnx
 
 from kernels.extents import Indexed, Mixed
-from supernets.losses import cross_entropy
+from supernets.losses.entropy import cross_entropy
 from supernets.lowering import indexed_extents
 from supernets.weights import flat_weights
 from tests.kernels.comparison import assert_close, assert_equal, quick_jit
 from tests.supernets.toy import (
-    active_parts,
+    poisoned,
     random_weights,
     random_windows,
     small_decoder,
@@ -21,7 +21,7 @@ from tests.supernets.toy import (
 
 SPECS = {
     "prefix": {"norm": "layer", "gated": False},
-    "spaced": {"heads": (2, 4), "group": 2},
+    "spaced": {"heads": (0, 2, 4), "group": 2, "ffn": (0, 6)},
     "free": {"norm": "layer", "depth": (1, 2)},
 }
 
@@ -42,11 +42,8 @@ def test_what_is_inactive_leaks_neither_into_values_nor_gradients(rule):
     run, windows = masked(spec), random_windows()
     sampled = space.sample(4, np.random.default_rng(0))
     for genotype in (space.smallest, *sampled, space.largest):
-        poisoned = {}
-        for name, part in active_parts(spec, space.decode(genotype)).items():
-            bad = np.resize([np.nan, np.inf, -np.inf], part.shape).astype(np.float32)
-            poisoned[name] = np.where(part, weights[name], bad)
-        outcome = run(poisoned, windows, jnp.asarray(genotype))
+        bad = poisoned(spec, weights, space.decode(genotype))
+        outcome = run(bad, windows, jnp.asarray(genotype))
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(outcome))
         assert_equal(outcome, run(weights, windows, jnp.asarray(genotype)))
 

@@ -12,11 +12,18 @@ from hypothesis import strategies as st
 
 from search.space import Architecture
 from supernets.decoder.extraction import extract, plain_config
+from supernets.decoder.plain import PlainDecoder
 from supernets.decoder.spec import Decoder
-from supernets.losses import cross_entropy
-from supernets.lowering import fixed_extents, indexed_extents
+from supernets.lowering import indexed_extents
 from supernets.weights import flat_weights
-from tests.kernels.comparison import assert_close, assert_equal, quick_jit
+from tests.kernels.comparison import assert_close, assert_equal
+from tests.supernets.law import (
+    assert_nothing_leaks,
+    extracted,
+    masked,
+    sliced,
+    switched,
+)
 from tests.supernets.toy import (
     active_parts,
     decoder_arguments,
@@ -27,41 +34,8 @@ from tests.supernets.toy import (
 )
 
 
-def loss_and_gradients(run):
-    """Compiles ``run(weights, inputs, genotype)``: loss, logits and gradients."""
-
-    def loss(weights, inputs, targets, genotype):
-        logits = run(weights, inputs, genotype)
-        return cross_entropy(logits, targets), logits
-
-    return quick_jit(jax.value_and_grad(loss, has_aux=True))
-
-
-def masked(spec: Decoder):
-    def run(weights, inputs, genotype):
-        extents = indexed_extents(spec.space(), genotype)
-        return with_weights(spec, weights)(inputs, extents)
-
-    return loss_and_gradients(run)
-
-
-def sliced(spec: Decoder, architecture: Architecture):
-    extents = fixed_extents(spec.space(), spec.space().encode(architecture))
-    return loss_and_gradients(
-        lambda w, inputs, _: with_weights(spec, w)(inputs, extents)
-    )
-
-
-def extracted(spec: Decoder, architecture: Architecture):
-    # Differentiated through the extraction, so gradients come back in full shapes.
-    def run(weights, inputs, _):
-        return extract(with_weights(spec, weights), spec, architecture)(inputs)
-
-    return loss_and_gradients(run)
-
-
 @pytest.mark.parametrize("rule", ["prefix", "spaced", "free"])
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(decoder_arguments(), st.integers(0, 99))
 def test_a_subnet_is_the_same_masked_sliced_and_extracted(rule, arguments, seed):
     spec = Decoder(**arguments, depth_rule=rule)
@@ -71,12 +45,27 @@ def test_a_subnet_is_the_same_masked_sliced_and_extracted(rule, arguments, seed)
     for row, genotype in enumerate(space.sample(3, np.random.default_rng(seed))):
         architecture = space.decode(genotype)
         given = weights, *windows, jnp.asarray(genotype)
-        outcome = run(*given)
-        for name, part in active_parts(spec, architecture).items():
-            assert not np.any(outcome[1][name], where=~part), name
+        outcome = assert_nothing_leaks(run, spec, architecture, *given)
         if row == 0:
             assert_close(outcome, sliced(spec, architecture)(*given))
             assert_close(outcome, extracted(spec, architecture)(*given))
+
+
+def test_halves_of_layers_are_dropped_the_same_in_every_way():
+    spec = small_decoder(heads=(0, 4), group=2, ffn=(0, 6), depth=(2,), width=(8,))
+    space, weights, windows = spec.space(), random_weights(spec), random_windows()
+    programs = masked(spec), switched(spec)
+    # Width, heads of both layers, and hidden units of both.
+    for row, genes in enumerate([[0, 0, 1, 1, 0], [0, 0, 1, 0, 1], [0, 0, 0, 0, 0]]):
+        architecture = space.decode(np.asarray([0, *genes], np.int32))
+        given = weights, *windows, jnp.asarray([0, *genes])
+        first, second = (
+            assert_nothing_leaks(run, spec, architecture, *given) for run in programs
+        )
+        assert_close(second, first)
+        if row == 0:
+            assert_close(sliced(spec, architecture)(*given), first)
+            assert_close(extracted(spec, architecture)(*given), first)
 
 
 def test_compiled_as_usual_the_network_cut_out_stands_alone():
@@ -86,6 +75,7 @@ def test_compiled_as_usual_the_network_cut_out_stands_alone():
     extents = indexed_extents(spec.space(), jnp.asarray(genotype))
     expected = nnx.jit(lambda net: net(inputs, extents))(supernet)
     network = extract(supernet, spec, spec.space().decode(genotype))
+    assert isinstance(network, PlainDecoder)
     nnx.update(supernet, jax.tree.map(jnp.zeros_like, nnx.state(supernet)))
     assert_close(nnx.jit(lambda net: net(inputs))(network), expected)
 
@@ -102,8 +92,10 @@ def test_a_layer_norm_cut_out_keeps_its_digits_where_the_mean_is_large():
     assert_close(extracted(spec, architecture)(*given), expected)
 
 
-def test_exactly_the_active_weights_are_cut_out():
-    spec = small_decoder(heads=(2, 4), group=2, depth=(1, 3), depth_rule="free")
+@pytest.mark.parametrize("heads", [(2, 4), (0, 4)])
+def test_exactly_the_active_weights_are_cut_out(heads):
+    sizes = {"heads": heads, "ffn": (0, 3), "depth": (1, 3), "depth_rule": "free"}
+    spec = small_decoder(**sizes, group=2)
     space = spec.space()
     supernet = with_weights(spec, random_weights(spec))
     genotype = space.sample(1, np.random.default_rng(3))[0]

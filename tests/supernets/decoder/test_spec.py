@@ -22,8 +22,8 @@ from tests.supernets.toy import decoder_arguments, small_decoder
             r"heads \[3, 5\] do not divide into groups of 2; every choice of heads",
         ),
         ({"width": (0, 4)}, r"width must be positive, got \(0, 4\)"),
-        ({"heads": (-1, 2)}, r"heads must be positive, got \(-1, 2\)"),
-        ({"ffn": (0,)}, r"ffn must be positive, got \(0,\)"),
+        ({"heads": (-1, 2)}, r"heads must be positive, or 0 in some .* \(-1, 2\)"),
+        ({"ffn": (0,)}, r"ffn must be positive, or 0 in some .*, got \(0,\)"),
         ({"depth": (0, 1)}, "depth must be at least 1, got 0"),
         *(
             ({name: values}, f"'{name}' {message}")
@@ -57,13 +57,14 @@ def test_the_space_has_the_choices_and_as_many_layers_as_the_deepest():
 def test_costs_and_terms_of_a_population_are_those_of_its_members(arguments, seed):
     spec = Decoder(**arguments)
     genotypes = spec.space().sample(5, np.random.default_rng(seed))
-    together = spec.costs(genotypes, batch=2, tokens=3)
+    together = spec.costs(genotypes, batch=2, example=(3,))
     terms = spec.latency_terms(genotypes)
-    assert terms.shape == (5, 8)
+    droppable = 0 in (*spec.heads, *spec.ffn)
+    assert terms.shape == (5, 8 + droppable)
     assert (terms >= 0).all()
     assert (terms[:, 0] == 1).all()
     for row, genotype in enumerate(genotypes):
-        alone = spec.costs(genotype[None], batch=2, tokens=3)
+        alone = spec.costs(genotype[None], batch=2, example=(3,))
         assert {name: values[row] for name, values in together.items()} == {
             name: values[0] for name, values in alone.items()
         }
@@ -78,7 +79,7 @@ def test_no_subnet_costs_less_than_the_smallest_or_more_than_the_largest(argumen
     sampled = space.sample(20, np.random.default_rng(0))
     genotypes = np.concatenate([space.smallest[None], sampled, space.largest[None]])
     terms = spec.latency_terms(genotypes)
-    for values in (*spec.costs(genotypes, batch=1, tokens=4).values(), *terms.T):
+    for values in (*spec.costs(genotypes, batch=1, example=(4,)).values(), *terms.T):
         assert values.argmin() == 0 or values.min() == values[0]
         assert values.max() == values[-1]
 
@@ -90,7 +91,7 @@ def test_genes_of_layers_that_do_not_run_cost_nothing():
     idle[space.slices["ffn"].stop - 1] = 1
     both = np.stack([space.smallest, idle])
     assert (space.canonical(both)[0] == space.canonical(both)[1]).all()
-    for values in spec.costs(both, batch=1, tokens=4).values():
+    for values in spec.costs(both, batch=1, example=(4,)).values():
         assert values[0] == values[1]
     assert np.ptp(spec.latency_terms(both), axis=0).max() == 0
 
@@ -98,4 +99,26 @@ def test_genes_of_layers_that_do_not_run_cost_nothing():
 def test_latency_terms_are_what_their_names_say():
     spec = small_decoder(depth=(2,), heads=(1, 2), ffn=(3, 6))
     terms = spec.latency_terms(spec.space().largest[None])[0]
-    assert terms.tolist() == [1, 8, 2, 2 * 2 * 8, 2 * 2, 2 * 6 * 8, 2 * 6, 2 * 8]
+    assert terms.tolist() == [1, 8, 2, 2 * 2 * 8, 2 * 2, 2 * 6 * 8, 2 * 6, 4 * 8]
+
+
+@pytest.mark.parametrize(
+    ("example", "classes", "message"),
+    [
+        ((4, 4, 3), 7, r"reads sequences of tokens, of shape \(tokens,\), got \(4,"),
+        ((4,), 8, "vocabulary 7 is too small for the data: 8"),
+        (
+            (4,),
+            {"a": 2, "b": 3},
+            r"predicts one token; .* tasks \['a', 'b'\]",
+        ),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(example, classes, message):
+    with pytest.raises(ValueError, match=message):
+        small_decoder().check(example, classes)
+
+
+def test_data_of_as_many_tokens_as_the_vocabulary_or_fewer_fit():
+    small_decoder().check((4,), 7)
+    small_decoder().check((1,), 6)

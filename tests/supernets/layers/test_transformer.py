@@ -85,3 +85,48 @@ def test_a_soft_gate_averages_what_the_block_gives_and_what_it_is_given(kind):
     _, ungated = run(graph, EXTENTS["fixed"] | {"depth": Fixed(1)})(weights, X)
     assert_close(y, 0.75 * X + 0.25 * ungated)
     assert all(np.any(leaf) for leaf in jax.tree.leaves(gradients))
+
+
+ZEROS = {
+    "fixed": {"heads": Fixed(0), "ffn": Fixed(0)},
+    "indexed": {
+        "heads": Indexed(jnp.asarray(0), (0, 2)),
+        "ffn": Indexed(jnp.asarray(0), (0, 3)),
+    },
+    "mixed": {
+        "heads": Mixed(jnp.asarray([1.0, 0.0]), (0, 2)),
+        "ffn": Mixed(jnp.asarray([1.0, 0.0]), (0, 3)),
+    },
+}
+HALVES = {"heads": "attention", "ffn": "feed_forward"}
+
+
+@pytest.mark.parametrize("norm", ["rms", "layer"])
+@pytest.mark.parametrize("dropped", HALVES)
+@pytest.mark.parametrize("kind", ZEROS)
+def test_half_a_block_is_dropped_with_its_norm(norm, dropped, kind):
+    graph, weights = block(norm=norm)
+    extents = {"heads": Fixed(2), "ffn": Fixed(3), "depth": Fixed(1)}
+    for name, layer in weights.items():
+        if name.startswith(HALVES[dropped]):
+            weights[name] = jax.tree.map(lambda leaf: leaf * jnp.nan, layer)
+    given = {**extents, dropped: ZEROS[kind][dropped]}
+    (gradients, x_gradient), y = run(graph, given)(weights, X)
+    kept = HALVES[next(name for name in HALVES if name != dropped)]
+
+    @quick_jit
+    def alone(weights, x):
+        layer = nnx.merge(graph, weights)
+        seen = {**extents, "width": Fixed(WIDTH)}
+        norm, half = getattr(layer, f"{kept}_norm"), getattr(layer, kept)
+        options = {"tokens": TOKENS} if kept == "attention" else {}
+        return x + half(norm(x, seen), seen, **options)
+
+    assert_close(y, alone(weights, X))
+    assert np.isfinite(x_gradient).all()
+    for name, part in gradients.items():
+        leaves = jax.tree.leaves(part)
+        if name.startswith(HALVES[dropped]):
+            assert_equal(leaves, [np.zeros_like(leaf) for leaf in leaves])
+        else:
+            assert all(np.any(leaf) for leaf in leaves)

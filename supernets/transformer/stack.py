@@ -1,0 +1,187 @@
+"""A stack of transformer layers as plain values: space, costs and latency terms."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from search.space import Choice, Depth, Genotypes, Space
+from supernets import costs
+from supernets.norms import VECTORS, Norm
+
+ResidualInit = Literal["scaled", "zero"]
+"""How projections that add to the residual stream start: at ``(2 layers)^-1/2`` of
+their usual scale (GPT-2, Radford 2019, section 2.3), or at zero, so that every layer
+starts as the identity (BigNAS, Yu 2020, does so by the scale of a last norm)."""
+
+
+class LayerSizes(NamedTuple):
+    """Sizes of every stored layer of every subnet.
+
+    Attributes:
+        width: The model width, the same in every layer.
+        heads: Query heads, 0 where attention is skipped.
+        ffn: Hidden units, 0 where the feed-forward network is skipped.
+        runs: Whether the layer runs at all.
+    """
+
+    width: Int[np.ndarray, "population layers"]
+    heads: Int[np.ndarray, "population layers"]
+    ffn: Int[np.ndarray, "population layers"]
+    runs: Bool[np.ndarray, "population layers"]
+
+    @property
+    def attends(self) -> Bool[np.ndarray, "population layers"]:
+        """Where attention runs."""
+        return self.runs & (self.heads > 0)
+
+    @property
+    def feeds(self) -> Bool[np.ndarray, "population layers"]:
+        """Where the feed-forward network runs."""
+        return self.runs & (self.ffn > 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stack:
+    """Layers of attention and a feed-forward network, each of which may be dropped.
+
+    A size of 0 among the heads or the hidden units of a layer skips that half of it,
+    with its norm (LLM-Drop, He 2024: attention is more redundant than the rest). The
+    fields are those of the models; see `supernets.decoder.spec.Decoder`.
+
+    Raises:
+        ValueError: If sizes cannot form heads, groups or layers.
+    """
+
+    width: tuple[int, ...]
+    heads: tuple[int, ...]
+    ffn: tuple[int, ...]
+    depth: tuple[int, ...]
+    depth_rule: Literal["prefix", "spaced", "free"]
+    head_dim: int
+    group: int = 1
+    gated: bool
+    norm: Norm
+    residual_init: ResidualInit = "scaled"
+
+    def __post_init__(self) -> None:
+        if self.head_dim < 1:
+            raise ValueError(f"head_dim must be at least 1, got {self.head_dim}")
+        if self.group < 1:
+            raise ValueError(f"group must be at least 1, got {self.group}")
+        if wrong := [heads for heads in self.heads if heads % self.group]:
+            raise ValueError(
+                f"heads {wrong} do not divide into groups of {self.group}; every "
+                "choice of heads must be a multiple of group"
+            )
+        if self.width and min(self.width) < 1:
+            raise ValueError(f"width must be positive, got {self.width}")
+        for name in ("heads", "ffn"):
+            sizes = getattr(self, name)
+            if sizes and (min(sizes) < 0 or max(sizes) < 1):
+                raise ValueError(
+                    f"{name} must be positive, or 0 in some of the choices, got {sizes}"
+                )
+        self.space()
+
+    @property
+    def layers(self) -> int:
+        """Number of stored layers."""
+        return self.depth[-1]
+
+    @property
+    def output_scale(self) -> float:
+        """Initial scale of what adds to the residual stream; see `ResidualInit`."""
+        return 0.0 if self.residual_init == "zero" else (2 * self.layers) ** -0.5
+
+    def space(self) -> Space:
+        """Returns the search space."""
+        depth = Depth(self.depth, self.depth_rule)
+        return Space(
+            choices=(
+                Choice("width", self.width),
+                Choice("heads", self.heads, per_layer=True),
+                Choice("ffn", self.ffn, per_layer=True),
+            ),
+            layers=self.layers,
+            depth=depth,
+        )
+
+    def cost(self, genotypes: Genotypes, *, batch: int, tokens: int) -> costs.Cost:
+        """Returns the cost of the layers on ``batch`` sequences of ``tokens``."""
+        return self.cost_of(self.sizes(genotypes), batch=batch, tokens=tokens)
+
+    def cost_of(self, sizes: LayerSizes, *, batch: int, tokens: int) -> costs.Cost:
+        """Returns the cost of layers of any sizes that are made as these are."""
+        width, heads, ffn, runs = sizes
+        norm = costs.vectors(VECTORS[self.norm], width)
+        attention = costs.attention(
+            batch, tokens, width, heads, self.head_dim, self.group
+        )
+        feed_forward = costs.feed_forward(
+            batch * tokens, width, ffn, use_gate=self.gated
+        )
+        layer = (
+            (attention + feed_forward).where(runs)
+            + norm.where(sizes.attends)
+            + norm.where(sizes.feeds)
+        )
+        return layer.over_layers()
+
+    def outer_norm(self, genotypes: Genotypes) -> costs.Cost:
+        """Returns the cost of the norm that comes after the layers."""
+        return costs.vectors(VECTORS[self.norm], self.widths(genotypes))
+
+    def latency_terms(
+        self, genotypes: Genotypes
+    ) -> Float[np.ndarray, "population terms"]:
+        """Returns the terms of `latency_terms_of`."""
+        halves_drop = 0 in (*self.heads, *self.ffn)
+        return latency_terms_of(self.sizes(genotypes), halves_drop=halves_drop)
+
+    def widths(self, genotypes: Genotypes) -> Int[np.ndarray, " population"]:
+        """Returns the model width of each subnet."""
+        return self.space().values(genotypes, "width").astype(np.int64)
+
+    def sizes(self, genotypes: Genotypes) -> LayerSizes:
+        """Returns the sizes of every stored layer, and which run."""
+        space = self.space()
+        runs = space.active_layers(genotypes)
+        heads, ffn = (
+            space.values(genotypes, name).astype(np.int64) for name in ("heads", "ffn")
+        )
+        width = np.broadcast_to(self.widths(genotypes)[:, None], runs.shape)
+        return LayerSizes(width, heads, ffn, runs)
+
+
+def latency_terms_of(
+    sizes: LayerSizes, *, halves_drop: bool
+) -> Float[np.ndarray, "population terms"]:
+    """Returns the physical terms that latency is a non-negative sum of.
+
+    A constant, width (embedding and head), and summed over the layers that run:
+    attentions, heads x width (projections), heads (scores), ffn x width, ffn, width
+    (norms). Where the halves of a layer are dropped separately, also feed-forward
+    networks, which otherwise are as many as attentions.
+
+    Args:
+        sizes: Of every layer of every subnet.
+        halves_drop: Whether a half of a layer may be dropped alone.
+    """
+    width, heads, ffn, _ = sizes
+    attends, feeds = sizes.attends, sizes.feeds
+    norms = (attends.astype(np.int64) + feeds) * width
+    per_layer = [
+        attends,
+        heads * width * attends,
+        heads * attends,
+        ffn * width * feeds,
+        ffn * feeds,
+        norms,
+    ]
+    if halves_drop:
+        per_layer.append(feeds)
+    summed = [term.sum(1) for term in per_layer]
+    constant = np.ones(len(width))
+    return np.stack([constant, width[:, 0], *summed], axis=1).astype(float)

@@ -1,0 +1,1 @@
+"""A vision transformer: its light spec, supernet, plain subnets and extraction."""

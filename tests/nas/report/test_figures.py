@@ -1,0 +1,76 @@
+"""The figures of search and latency: titles that say it, axes with units."""
+
+import dataclasses
+
+import pytest
+
+from nas.report import (
+    Campaign,
+    figures,
+)
+from tests.nas.report.samples import HUGE, bare_report, report_data
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        figures.front_figure,
+        figures.training_figure,
+        figures.search_figure,
+        figures.latency_figure,
+    ],
+)
+def test_every_axis_is_labelled_and_has_numbers(draw):
+    figure = draw(report_data())
+    assert figure.axes
+    for axes in figure.axes:
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+        assert len(axes.get_xticks()) > 2
+    titles = [part.get_label() for part in (figure, *figure.subfigs)]
+    assert any(titles)
+
+
+def test_figures_name_units_and_lines():
+    data = report_data()
+    front = figures.front_figure(data).axes[0]
+    assert "(ms)" in front.get_xlabel()
+    assert front.get_ylabel() == "Loss (bits per byte), lower is better"
+    texts = {text.get_text() for text in front.texts}
+    assert {str(number) for number in range(1, 13)} <= texts
+    assert {"smallest", "largest", "excluded:\nover 2.31 ms"} <= texts
+    training, validation = figures.training_figure(data).axes
+    assert {t.get_text() for t in training.texts} == {"largest", "smallest", "sampled"}
+    assert {t.get_text() for t in validation.texts} == {"largest", "middle", "smallest"}
+    search = figures.search_figure(data).axes[0]
+    assert {t.get_text() for t in search.texts} == {"nsga2", "evolution", "random"}
+    latency = figures.latency_figure(data).axes[0]
+    assert "Kendall τ 0.96" in latency.texts[0].get_text()
+    assert "(ms)" in latency.get_xlabel()
+    assert "(ms)" in latency.get_ylabel()
+
+
+def test_title_of_the_search_compares_at_equal_evaluations():
+    short = Campaign(
+        name="random", algorithm="random", evaluations=(10, 20), hypervolume=(0.4, 0.5)
+    )
+    long = Campaign(
+        name="nsga2", algorithm="nsga2", evaluations=(20, 90), hypervolume=(0.45, 0.9)
+    )
+    title = figures.search_title(bare_report(campaigns=(short, long)))
+    assert title == "nsga2 ends 10 % below random search"
+
+
+def test_far_largest_network_is_named_at_the_edge():
+    data = report_data()
+    far = dataclasses.replace(data.extremes[-1], known=HUGE._replace(latency_ms=40.0))
+    data = dataclasses.replace(data, extremes=(*data.extremes[:-1], far))
+    axes = figures.front_figure(data).axes[0]
+    assert axes.get_xlim()[1] < 6
+    assert "largest: 40.0 ms, 2.35 →" in {text.get_text() for text in axes.texts}
+    assert any("not in view" in text.get_text() for text in axes.texts)
+
+
+def test_latency_figure_without_a_model_says_what_is_missing():
+    with pytest.raises(ValueError, match="no latency model"):
+        figures.latency_figure(bare_report())

@@ -1,0 +1,77 @@
+"""Numbers, architectures and results, as they are written for people."""
+
+import dataclasses
+import doctest
+import math
+
+from nas.report import (
+    words,
+)
+from tests.nas.report.samples import report_data
+
+
+def test_result_names_range_bound_and_distance_to_the_largest():
+    data = report_data()
+    assert words.result(data) == (
+        "12 subnets from 0.62 to 2.24 ms and from 2.79 to 2.41 bits per byte; "
+        "all within latency_ms ≤ 2.31."
+    )
+    detail = words.detail(data)
+    assert "3.0 % more loss than the largest network" in detail
+    assert "1.7 times as fast (predicted)" in detail
+    assert "On test data: 2.8" in detail
+
+
+def test_result_of_one_member_is_singular():
+    data = report_data(members=1)
+    assert words.result(data) == (
+        "One subnet: 0.62 ms at 2.79 bits per byte, within latency_ms ≤ 2.31."
+    )
+    assert words.detail(data).startswith("It has 19 % more loss")
+
+
+def test_result_counts_members_that_break_a_bound_when_measured():
+    data = report_data(
+        constraints=("latency_ms <= 1 (asked: latency_ms<=27%)", "params<=1e9")
+    )
+    assert "; 4 of 12 within latency_ms ≤ 1 and params≤1e9." in words.result(data)
+    unknown = report_data(constraints=("energy_mj <= 3",))
+    assert words.result(unknown).endswith(", searched under energy_mj ≤ 3.")
+
+
+def test_result_without_members_says_so():
+    data = report_data(members=0)
+    assert words.result(data) == (
+        "The search found no subnet that satisfies latency_ms ≤ 2.31."
+    )
+    assert words.detail(data) == ""
+
+
+def test_largest_network_on_the_front_is_not_compared_with_itself():
+    data = report_data()
+    last = dataclasses.replace(data.front[-1], id="huge")
+    data = dataclasses.replace(data, front=(*data.front[:-1], last))
+    assert "is the largest network itself" in words.detail(data)
+
+
+def test_numbers_are_written_for_people():
+    assert words.count(1_048_576) == "1.05 M"
+    assert words.count(999_999) == "1.00 M"
+    assert words.count(12) == "12"
+    assert words.significant(0.000123) == "0.000123"
+    assert words.significant(0.6) == "0.60"
+    assert words.significant(-2.409) == "-2.41"
+    assert words.significant(math.inf) == words.MISSING
+    assert words.column([2.41, 2.411, None]) == ["2.410", "2.411", words.MISSING]
+    assert words.column([1, 2.0001], like=[1.0]) == ["1.00", "2.00"]
+    assert words.duration(59.96) == "1 min 00 s"
+    assert words.duration(86_461) == "24 h 01 min"
+    assert words.moment("yesterday") == "yesterday"
+    assert words.architecture({"layers": [0, 3], "norm": "rms"}) == [
+        ("layers", "2 (0, 3)"),
+        ("norm", "rms"),
+    ]
+
+
+def test_examples_in_the_docstrings_hold():
+    assert doctest.testmod(words).failed == 0
