@@ -8,8 +8,17 @@ attack, and operations.
 
 The claim of the paper: one progressive training gives many subnets that are robust at
 their own size, where adversarial training of the largest alone leaves subnets that are
-neither accurate nor robust. `tests/experiments/test_claims.py` checks at this scale that
-subnets err less under attack than those of the same supernet trained without one.
+neither accurate nor robust.
+
+Measured on a smaller supernet (250 steps, adversarial error of the largest and of the
+smallest subnet on the test split): 0.51 0.75 by these losses, 0.96 0.99 trained without
+an adversary; errors on inputs as they are pay for it, 0.26 0.58 against 0.16 0.29. To
+check it:
+
+    pytest -m slow tests/experiments/test_claims.py -k robust
+
+This recipe, on the test split: from an error of 0.08 and an adversarial error of 0.26
+at 36 thousand parameters to 0.28 and 0.59 at 5 thousand.
 """
 
 from nas import (

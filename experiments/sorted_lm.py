@@ -7,8 +7,16 @@ of their losses is trained (Sorted LLaMA, arXiv 2309.08968); each exit also lear
 the next deeper one (ModularStarEncoder's hierarchical self-distillation).
 
 The claim of the papers: all exits become usable networks at nearly no cost to the full
-one. `tests/experiments/test_claims.py` checks it at this scale, against exits of a
-network that was trained for its last layer alone.
+one.
+
+Measured on a smaller model (250 steps, nats per byte, after 1 to 6 layers): 2.23 2.13
+2.11 2.10 2.08 2.08 by its exits, 2.79 2.47 2.30 2.22 2.15 2.09 where the last layer was
+trained alone. To check it:
+
+    pytest -m slow tests/experiments/test_claims.py -k exit
+
+This recipe (400 steps, bits per byte of the test split, 8 subnets): 2.96 after one
+layer, 2.66 after three, 2.53 after eight, at 0.8, 2.0 and 5.0 ms.
 """
 
 from nas import (

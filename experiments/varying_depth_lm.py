@@ -6,10 +6,16 @@ Each step trains the full network or a subnet that skips layers, at odds that mo
 the one to the other in three phases (VARiant, arXiv 2511.16546, there for images). Sets
 of layers are spaced, and nested by construction.
 
-The claim of the paper: the ramp gives subnets of a fraction of the layers at little loss
-and keeps the full network, where a fixed ratio must give up one of the two. At this
-scale the trade-off is there, but the ramp is only one point of it: see
-`tests/experiments/test_claims.py`.
+The claim of the paper: the ramp gives subnets of a fraction of the layers at little
+loss and keeps the full network, where a fixed ratio must give up one of the two.
+
+Measured on a smaller model of 5 layers and a subnet of 2, trained on from a network
+that knows its full depth alone (150 steps, nats per byte, full and subnet): 2.55 2.98
+before; 2.32 2.48 at odds of 0.1, 2.35 2.43 at 0.5, 2.48 2.40 at 1; 2.36 2.42 by a ramp
+from 0.2 to 0.8. So the trade-off is there, the full network is forgotten at 1, and the
+ramp is another point of the trade rather than better than all. To check it:
+
+    pytest -m slow tests/experiments/test_claims.py -k depth
 """
 
 from nas import (

@@ -105,8 +105,9 @@ def print_front(run: RunDirectory, console: Console) -> None:
     table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("subnet", style="bold", no_wrap=True)
     for name in experiment.shown:
+        title = f"test {score_in_words(name)}".replace(" of ", "\nof ")
         measure = unit if name.startswith("loss") else "share"
-        table.add_column(f"test {score_in_words(name)}\n{measure}", justify="right")
+        table.add_column(f"{title}\n{measure}", justify="right")
     for heading in ("latency\nms", "parameters\n"):
         table.add_column(heading, justify="right")
     for member in front:

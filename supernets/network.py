@@ -22,9 +22,7 @@ Inputs = Int[Array, "batch tokens"] | Float[Array, "batch height width channels"
 class Supernet(Protocol):
     """A weight-entangled network: every subnet is a set of prefixes of its weights."""
 
-    def __call__(
-        self, inputs: Inputs, extents: Extents
-    ) -> Array | Mapping[str, Array]:
+    def __call__(self, inputs: Inputs, extents: Extents) -> Array | Mapping[str, Array]:
         """Returns the logits of the subnet that the extents select.
 
         Of several tasks, by the task's name.

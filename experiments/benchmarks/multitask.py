@@ -21,7 +21,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -113,7 +113,10 @@ def measure(
         UsageError: If a directory holds something else.
     """
     model = multi_task(recipe)
-    about = {"recipe": encode(recipe), "evaluations": evaluations, "pairs": PAIRS}
+    learnt = {
+        name: encode(getattr(recipe, name)) for name in ("model", "data", "train")
+    }
+    about = {**learnt, "evaluations": evaluations, "pairs": PAIRS}
     cache, judge = Cache(kept, about), Judge(recipe)
     rows = []
     for seed, path in enumerate(runs):
@@ -245,6 +248,7 @@ def summary(rows: Sequence[Row], *, evaluations: int) -> dict[str, Any]:
             }
             for budget in BUDGETS
         ],
+        "searched_decoders": searched_decoders(rows, tasks),
         "rows": list(rows),
     }
 
@@ -313,26 +317,47 @@ def _errors(row: Row) -> str:
     )
 
 
+def searched_decoders(
+    rows: Sequence[Row], tasks: Sequence[str]
+) -> dict[Literal["larger", "equal", "smaller"], int]:
+    """Returns how often a search that was free to gave the preferred task more units.
+
+    Than the largest of the other decoders has; it tells whether the rule is right.
+    """
+    found: dict[Literal["larger", "equal", "smaller"], int]
+    found = {"larger": 0, "equal": 0, "smaller": 0}
+    for row in rows:
+        if row["method"] != "search" or row["preferred"] is None:
+            continue
+        units = {task: row["arch"][f"{task}_units"] for task in tasks}
+        own = units.pop(row["preferred"])
+        other = max(units.values())
+        found["larger" if own > other else "equal" if own == other else "smaller"] += 1
+    return found
+
+
 def readme_rows(results: Mapping[str, Any]) -> list[str]:
     """Returns the lines of the README's table of measured results."""
-    lines = []
-    for entry in results["budgets"]:
-        found = entry["methods"]["rule"]
-        each = []
-        for task in results["tasks"]:
-            neutral = found["error_percent"]["none"][task]["mean"]
-            preferred = found["error_percent"][task][task]["mean"]
-            others = [
-                found["error_percent"][other][task]["mean"]
-                for other in results["tasks"]
-                if other != task
-            ]
-            each.append(
-                f"{task} {preferred:.1f}% preferred, {neutral:.1f}% neutral, "
-                f"{np.mean(others):.1f}% not preferred"
-            )
-        lines.append(f"| Errors at {entry['budget']:.0%} MACs | {'; '.join(each)} |")
-    return lines
+    lines = [
+        f"| Errors at {entry['budget']:.0%} of the MACs, {METHODS[method]} | "
+        f"{_in_words(results['tasks'], found['error_percent'])} |"
+        for entry in results["budgets"]
+        for method, found in entry["methods"].items()
+    ]
+    counts = ", ".join(f"{n} {how}" for how, n in results["searched_decoders"].items())
+    return [*lines, f"| Preferred task's decoder, where searched | {counts} |"]
+
+
+def _in_words(tasks: Sequence[str], errors: Mapping[str, Any]) -> str:
+    each = []
+    for task in tasks:
+        others = [errors[other][task]["mean"] for other in tasks if other != task]
+        each.append(
+            f"{task} {errors[task][task]['mean']:.1f}% preferred, "
+            f"{errors['none'][task]['mean']:.1f}% neutral, "
+            f"{np.mean(others):.1f}% not preferred"
+        )
+    return "; ".join(each)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ Each policy trains the supernet of the quick start twice: with as many passes fo
 and backward as a plain sandwich takes, and for as long. Subnets of a fixed panel are
 then compared with their *twins*: networks of the same architectures, trained alone on
 the same data in the same order, with the same batch and kind of optimiser, for as many
-steps as the sandwich takes. Every policy and every twin has that learning rate of a
-common grid which is best for it on the search split; gaps are those of the test split.
+steps as the sandwich takes. Where subnets of a step have examples of their own, each
+still has as many as a twin, and the largest has those of its twin; what they share
+learns from all of them. Every policy and every twin has that learning rate of a common
+grid which is best for it on the search split; gaps are those of the test split.
 
 Writes `experiments/results/policies.json` and `policies.png`. What is finished is kept
 in `runs/policies`: the same line goes on where a killed one stopped. How long a policy

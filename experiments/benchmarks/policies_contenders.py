@@ -18,7 +18,6 @@ from supernets.policies.largest_only import LargestOnly
 from supernets.policies.matformer import MatFormer
 from supernets.policies.uniform import Uniform
 from supernets.progressive import progressive
-from supernets.slots import Examples
 
 SETTING = Setting(
     model=Decoder(
@@ -111,10 +110,9 @@ def _contender(
     title: str,
     step: str,
     *phases: Phase,
-    examples: Examples = "shared",
     trained: tuple[str, ...] = tuple(PANEL),
 ) -> Contender:
-    recipe = Recipe(phases=phases, optimizer=AdamW(), examples=examples)
+    recipe = Recipe(phases=phases, optimizer=AdamW())
     return Contender(title=title, step=step, trained=trained, recipe=recipe)
 
 
@@ -125,8 +123,10 @@ POLICIES = {
     "own": _contender(
         "Sandwich, own examples",
         "as sandwich, each on examples of its own and without a teacher",
-        Phase(policy=Sandwich(random=2, sampling="uniform", teacher="data")),
-        examples="own",
+        Phase(
+            policy=Sandwich(random=2, sampling="uniform", teacher="data"),
+            examples="own",
+        ),
     ),
     "progressive": _contender(
         "Progressive sandwich",

@@ -79,12 +79,10 @@ class Recipe:
     Attributes:
         phases: Which subnets are trained when, and on what.
         optimizer: How their gradient becomes an update.
-        examples: Whether all subnets of a step see the same examples.
     """
 
     phases: tuple[Phase, ...]
     optimizer: AdamW
-    examples: Examples = "shared"
 
     def at_rate(self, rate: float) -> "Recipe":
         """Returns the recipe at another peak learning rate."""
@@ -153,8 +151,7 @@ class Trainer:
     ) -> TrainState:
         """Returns the state after a step, computed to the end."""
         setting, step = self.setting, self._step(recipe, planned.phase, plan.steps)
-        parts = len(planned.draw.weights) if recipe.examples == "own" else 1
-        size = setting.batch * parts
+        size = recipe.phases[planned.phase].batch_size(self.space, setting.batch)
         # The first slot sees what it would see if all saw the same.
         data = setting.data.batch(size=size, seed=plan.seed, step=number)
         batch = Batch(*map(jnp.asarray, data))
@@ -170,7 +167,7 @@ class Trainer:
         """Returns the compiled step of a phase. No noise depends on the seed."""
         chosen = recipe.phases[phase]
         slots, optimizer = chosen.slots(self.space), recipe.optimizer
-        key = slots, chosen.losses, optimizer, recipe.examples, steps
+        key = slots, chosen.losses, optimizer, chosen.examples, steps
         if key not in self._steps:
             self._steps[key] = make_train_step(
                 self._network,
@@ -178,7 +175,7 @@ class Trainer:
                 optimizer.transform(steps),
                 slots,
                 losses=chosen.losses,
-                examples=recipe.examples,
+                examples=chosen.examples,
             )
         return self._steps[key]
 

@@ -31,11 +31,10 @@ SPLIT_NUMBERS: dict[Split, int] = {"train": 0, "search": 1, "test": 2}
 class DigitTasks:
     """Digits of `Digits` on a larger canvas, each near a corner that is drawn anew.
 
-    ``digit`` asks which of ten it is, ``corner`` in which of four it lies: top left, top
-    right, bottom left, bottom right. They are two tasks rather than one in two forms:
-    corners are drawn independently of digits, so neither answer tells anything of the
-    other, and what one head must know (where the ink is) is what the other must ignore.
-    Subnets of a shared trunk therefore trade one against the other.
+    ``digit`` asks which of ten it is, ``corner`` in which of four it lies: top left,
+    top right, bottom left, bottom right. Corners are drawn independently of digits, so
+    neither answer tells anything of the other. The corner is easy: any subnet learns
+    it, so there is hardly anything to trade. `DigitPairs` has two tasks that are alike.
     """
 
     @property

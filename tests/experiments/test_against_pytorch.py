@@ -26,6 +26,7 @@ from experiments.benchmarks.ratios import Row, Times, ratios_figure
 from nas.report import drawing
 from supernets.decoder.extraction import extract
 from supernets.decoder.spec import Decoder
+from supernets.lowering import fixed_extents
 
 TINY = Decoder(
     width=(8, 16),
@@ -208,6 +209,18 @@ def test_sandwich_steps_share_their_state(side):
     after = first.values(first.run())["losses"]
     assert before.shape == (4,)
     assert (after != before).all()
+
+
+def test_a_sandwich_step_in_bfloat16_scores_in_float32(side):
+    # Building it traces it, and says so if an operation does not run.
+    side.build(Case("sandwich", PAIRS[0], "bfloat16"))
+    extents = fixed_extents(side.space, side.space.smallest)
+    network = InBfloat16(side.network)
+    outputs = jax.eval_shape(lambda x: network.outputs(x, extents), side.inputs)
+    assert outputs.logits.dtype == jnp.float32
+    assert outputs.features.dtype == jnp.bfloat16
+    exits = jax.eval_shape(lambda x: network.exits(x, extents), side.inputs)
+    assert [each.logits.dtype for each in exits] == [jnp.float32] * len(TINY.depth)
 
 
 def test_a_network_in_bfloat16_rounds_its_parameters_and_returns_float32():

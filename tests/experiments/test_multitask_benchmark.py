@@ -16,6 +16,7 @@ from experiments.benchmarks.multitask import (
     multi_task,
     readme_rows,
     recipe,
+    searched_decoders,
     summary,
     wishes,
 )
@@ -135,6 +136,7 @@ def fake_rows(seeds=2):
             "budget": wish.budget,
             "preferred": wish.preferred,
             "method": wish.method,
+            "arch": {"left_units": 64, "right_units": 0},
             "test": errors(wish, seed),
         }
         for seed in range(seeds)
@@ -156,15 +158,30 @@ def test_means_are_over_seeds_and_changes_within_one():
     assert "deviation" not in alone["error_percent"]["none"]["left"]
 
 
+def test_decoders_are_counted_where_they_were_searched_for_a_preference():
+    def row(units, preferred="b", method="search"):
+        arch = dict(zip(("a_units", "b_units", "c_units"), units, strict=True))
+        return {"method": method, "preferred": preferred, "arch": arch}
+
+    rows = [row((0, 4, 0)), row((4, 8, 0)), row((4, 4, 0)), row((0, 4, 8))]
+    others = [row((0, 4, 0), method="rule"), row((0, 4, 0), preferred=None)]
+    found = searched_decoders(rows + others, ["a", "b", "c"])
+    assert found == {"larger": 2, "equal": 1, "smaller": 1}
+
+
 def test_what_is_recorded_can_be_read_and_drawn():
     results = json.loads(json.dumps(summary(fake_rows(), evaluations=96)))
     assert results["tasks"] == ["left", "right"]
     assert len(results["rows"]) == 2 * len(BUDGETS) * 3 * 2
     lines = readme_rows(results)
-    assert len(lines) == len(BUDGETS)
+    assert len(lines) == 2 * len(BUDGETS) + 1
     assert lines[0] == (
-        "| Errors at 15% MACs | left 7.1% preferred, 8.9% neutral, 13.4% not "
-        "preferred; right 7.1% preferred, 8.9% neutral, 13.4% not preferred |"
+        "| Errors at 15% of the MACs, decoders by the rule, encoder searched | "
+        "left 7.1% preferred, 8.9% neutral, 13.4% not preferred; "
+        "right 7.1% preferred, 8.9% neutral, 13.4% not preferred |"
+    )
+    assert lines[-1] == (
+        "| Preferred task's decoder, where searched | 6 larger, 0 equal, 6 smaller |"
     )
     figure = multitask_figure(results)
     key = [text.get_text() for text in figure.legends[0].get_texts()]

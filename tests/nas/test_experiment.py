@@ -4,10 +4,23 @@ import dataclasses
 
 import pytest
 
+from nas.config import decode, encode
 from nas.data import Digits, DigitTasks
 from nas.experiment import CHEAP_METRICS, Experiment, Latency, Search, Training
 from supernets.decoder.spec import Decoder
+from supernets.losses.pgd import Pgd
+from supernets.vision.spec import VisionTransformer
 
+VISION = VisionTransformer(
+    image=(8, 8, 1),
+    patch=4,
+    classes=10,
+    width=(8, 16),
+    heads=(1, 2),
+    ffn=(8, 16),
+    depth=(1, 2),
+    head_dim=4,
+)
 MODEL = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)
 
 
@@ -65,6 +78,24 @@ def test_metrics_that_nothing_computes_are_refused_with_those_that_exist(name):
             Experiment(model=MODEL, search=search)
         known = ("loss", "error", *CHEAP_METRICS)
         assert all(metric in str(caught.value) for metric in known)
+
+
+def test_the_adversarial_error_is_known_where_there_is_an_adversary():
+    search = Search(objectives=("error", "adversarial_error", "macs"))
+    with pytest.raises(ValueError, match="computes the metric 'adversarial_error'"):
+        Experiment(model=VISION, data=Digits(), search=search)
+    attacked = dataclasses.replace(search, adversary=Pgd())
+    experiment = Experiment(model=VISION, data=Digits(), search=attacked)
+    assert experiment.scores == ("loss", "error", "adversarial_error")
+    assert experiment.shown == ("error", "adversarial_error")
+    assert decode(encode(experiment)) == experiment
+
+
+def test_an_adversary_of_tokens_is_refused():
+    with pytest.raises(
+        ValueError, match=r"real numbers such as images; .* gives int32"
+    ):
+        Experiment(model=MODEL, search=Search(adversary=Pgd()))
 
 
 def test_scores_are_shown_by_what_is_searched_for():

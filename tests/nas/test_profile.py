@@ -68,6 +68,38 @@ def test_what_a_front_measured_again_counts_last_but_moves_no_constraint():
     assert profile.before_front().measured_or(genotype, predicted).tolist() == [2.0]
 
 
+TABLE = dataclasses.replace(
+    PROFILE,
+    measurements=(measurement(0, 1.0, "member"), measurement(1, 3.0, "member")),
+    model=None,
+    error=None,
+)
+"""Of a space of two members."""
+
+
+def test_without_a_model_what_was_measured_is_the_prediction(tmp_path):
+    genotypes, terms = np.asarray([(1, 0), (0, 0), (1, 0)], np.int32), np.ones((3, 3))
+    # What a front measured again changes no prediction, as it changes no model.
+    profile = TABLE.with_front((measurement(1, 4.0, "front"),))
+    write_json(tmp_path / "device.json", profile.to_json())
+    loaded = LatencyProfile.load(tmp_path / "device.json")
+    assert loaded == profile
+    assert loaded.predict(genotypes, terms).tolist() == [3.0, 1.0, 3.0]
+    assert [anchor.latency_ms for anchor in loaded.anchors(2)] == [1.0, 3.0]
+
+
+def test_with_a_model_predictions_are_its_own():
+    genotypes, terms = np.asarray([(2, 0)], np.int32), np.asarray([[2.0, 4.0, 1.0]])
+    assert PROFILE.predict(genotypes, terms).tolist() == [2.0]
+
+
+def test_a_member_that_a_table_does_not_hold_is_told():
+    with pytest.raises(
+        UsageError, match=r"no model and no entry for \(5, 0\): .*bench"
+    ):
+        TABLE.predict(np.asarray([(5, 0)], np.int32), np.ones((1, 3)))
+
+
 @pytest.mark.parametrize(
     ("count", "latencies"),
     [

@@ -9,6 +9,7 @@ from flax import nnx
 from supernets import evaluation
 from supernets.evaluation import make_evaluate, scores
 from supernets.losses.entropy import cross_entropy, data_loss
+from supernets.losses.pgd import Pgd
 from tests.kernels.comparison import (
     assert_close,
     assert_equal,
@@ -88,6 +89,53 @@ def test_images_and_tasks_are_scored_too(spec):
     assert found.keys() == expected.keys()
     for name, values in found.items():
         assert_close(values, [float(expected[name])])
+
+
+@pytest.mark.parametrize("execution", ["masked", "switched"])
+def test_each_subnet_is_attacked_at_its_own_loss_by_one_program(
+    execution, compilations
+):
+    spec, adversary = small_vision(), Pgd(epsilon=0.5, step_size=0.2, steps=3)
+    space, params = spec.space(), params_of(spec)
+    inputs, targets = image_data(spec, examples=24)
+    evaluate = make_evaluate(
+        unweighted(spec), space, adversary=adversary, execution=execution, budget=0
+    )
+    genotypes = np.stack([space.smallest, space.largest])
+    found = evaluate(params, genotypes, inputs, targets)
+    expected = attacked_error(spec, genotypes[0], adversary, inputs, targets)
+    assert_close(found["adversarial_error"][0], expected)
+    harm = found["adversarial_error"] - found["error"]
+    assert (harm >= 0).all()
+    assert (harm > 0).any()
+    # The same start whenever it is asked.
+    compilations.clear()
+    again = evaluate(params, genotypes[::-1], inputs, targets)
+    assert not compilations
+    assert_equal(again["adversarial_error"][::-1], found["adversarial_error"])
+
+
+def image_data(spec, examples):
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(examples, *spec.image)).astype(np.float32)
+    return images, rng.integers(0, spec.classes, examples).astype(np.int32)
+
+
+def attacked_error(spec, genotype, adversary, inputs, targets):
+    """The share of wrong predictions of the extracted network under its own attack."""
+    supernet = with_weights(spec, random_weights(spec))
+    network = spec.extract(supernet, spec.space().decode(genotype))
+    graph, state = nnx.split(network)
+
+    def run(state, inputs, targets):
+        def harm(x):
+            return cross_entropy(nnx.merge(graph, state)(x), targets)
+
+        key = jax.random.key(evaluation.ATTACK_SEED)
+        changed = adversary.attack(harm, inputs, key)
+        return scores(nnx.merge(graph, state)(changed), targets)["error"]
+
+    return quick_jit(run)(state, jnp.asarray(inputs), jnp.asarray(targets))
 
 
 def test_scores_are_mean_loss_in_nats_and_share_of_wrong_predictions():

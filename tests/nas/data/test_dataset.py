@@ -90,3 +90,5 @@ def test_scores_are_named_by_task_and_said_in_words():
         *("loss_digit", "error_digit", "loss_corner", "error_corner"),
     )
     assert score_in_words("error_corner") == "error of corner"
+    assert score_names(10, attacked=True) == ("loss", "error", "adversarial_error")
+    assert score_in_words("adversarial_error") == "adversarial error"

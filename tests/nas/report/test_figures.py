@@ -71,6 +71,19 @@ def test_far_largest_network_is_named_at_the_edge():
     assert any("not in view" in text.get_text() for text in axes.texts)
 
 
+def test_where_every_member_was_measured_the_latency_figure_states_no_error():
+    data = report_data()
+    samples = tuple(
+        dataclasses.replace(s, held_out=False) for s in data.latency.samples
+    )
+    whole = dataclasses.replace(data.latency, samples=samples, error=None)
+    figure = figures.latency_figure(dataclasses.replace(data, latency=whole))
+    assert figure.get_label() == "Every member was measured, none predicted"
+    (axes,) = figure.axes
+    assert not axes.texts
+    assert "fitted" not in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
 def test_latency_figure_without_a_model_says_what_is_missing():
     with pytest.raises(ValueError, match="no latency model"):
         figures.latency_figure(bare_report())
