@@ -39,6 +39,6 @@ experiment = Experiment(
         evaluations=24,
         constraints=("latency_ms <= 95%",),
         examples=8,
-        candidates=4,
+        candidates=6,
     ),
 )
