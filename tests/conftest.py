@@ -1,6 +1,7 @@
 """Strict mode for every test: shapes and types, dtypes, ranks, keys, warnings."""
 
 import os
+import signal
 
 import hypothesis
 import jax
@@ -8,6 +9,9 @@ import jaxtyping
 
 # Before Ray is imported: under `uv run` it would build an environment for each worker.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
+# Workers of pytest-xdist ignore interrupts, and so would all that tests start in them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before any of our packages is imported, so that every annotation is checked.
 jaxtyping.install_import_hook(
