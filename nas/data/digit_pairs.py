@@ -6,7 +6,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nas.data.dataset import Examples, Labels, Split
-from nas.data.digits import CLASSES, SIDE, digest_of, epoch_rows, labelled
+from nas.data.digits import (
+    CLASSES,
+    SIDE,
+    SPLIT_NUMBERS,
+    DigitImages,
+    digest_of,
+    epoch_rows,
+    labelled,
+)
 
 APART = 4
 """Pixels that the right digit lies to the right of the left one, and below it."""
@@ -21,11 +29,9 @@ PARTNERS = 3
 
 Canvases = Float[np.ndarray, "pairs height width channels"]
 
-SPLIT_NUMBERS: dict[Split, int] = {"train": 0, "search": 1, "test": 2}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DigitPairs:
+class DigitPairs(DigitImages):
     """Digits of `Digits` in pairs on a larger canvas (MultiMNIST, Sabour 2017).
 
     ``left`` asks for the digit at the top left, ``right`` for that at the bottom right,
@@ -50,28 +56,9 @@ class DigitPairs:
         return (CANVAS, CANVAS, 1)
 
     @property
-    def dtype(self) -> np.dtype:
-        """Type of the inputs, which lie in [0, 1]."""
-        return np.dtype(np.float32)
-
-    @property
     def classes(self) -> dict[str, int]:
         """Number of classes of each task."""
         return {"left": CLASSES, "right": CLASSES}
-
-    @property
-    def loss_unit(self) -> str:
-        """What losses are given in."""
-        return "nats per image"
-
-    @property
-    def nats_per_unit(self) -> float:
-        """Losses are in nats as they are."""
-        return 1.0
-
-    def check(self) -> None:
-        """Makes sure that the images can be read."""
-        labelled("train")
 
     def batch(self, *, size: int, seed: int, step: int) -> Examples:
         """Returns a step's training images, each with another partner when it comes.

@@ -9,6 +9,8 @@ from nas.data.dataset import Examples, Labels, Split
 from nas.data.digits import (
     CLASSES,
     SIDE,
+    SPLIT_NUMBERS,
+    DigitImages,
     Images,
     cropped,
     digest_of,
@@ -24,11 +26,9 @@ JITTER = 2
 PLACES = 2
 """Sets the randomness of places apart from that of which images are drawn."""
 
-SPLIT_NUMBERS: dict[Split, int] = {"train": 0, "search": 1, "test": 2}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DigitTasks:
+class DigitTasks(DigitImages):
     """Digits of `Digits` on a larger canvas, each near a corner that is drawn anew.
 
     ``digit`` asks which of ten it is, ``corner`` in which of four it lies: top left,
@@ -48,28 +48,9 @@ class DigitTasks:
         return (CANVAS, CANVAS, 1)
 
     @property
-    def dtype(self) -> np.dtype:
-        """Type of the inputs, which lie in [0, 1]."""
-        return np.dtype(np.float32)
-
-    @property
     def classes(self) -> dict[str, int]:
         """Number of classes of each task."""
         return {"digit": CLASSES, "corner": CORNERS}
-
-    @property
-    def loss_unit(self) -> str:
-        """What losses are given in."""
-        return "nats per image"
-
-    @property
-    def nats_per_unit(self) -> float:
-        """Losses are in nats as they are."""
-        return 1.0
-
-    def check(self) -> None:
-        """Makes sure that the images can be read."""
-        labelled("train")
 
     def batch(self, *, size: int, seed: int, step: int) -> Examples:
         """Returns a step's training images, each somewhere else whenever it comes.

@@ -18,6 +18,9 @@ BRIGHTEST = 16.0
 SHARES: tuple[tuple[Split, float], ...] = (("train", 0.6), ("search", 0.2))
 """Share of each class in a split; the rest is for testing."""
 
+SPLIT_NUMBERS: dict[Split, int] = {"train": 0, "search": 1, "test": 2}
+"""Sets the randomness of what is made of a split's images apart for each split."""
+
 SPLIT_SEED = 0
 """The splits are part of the data set: runs of every seed have the same."""
 
@@ -34,8 +37,31 @@ class Labelled(NamedTuple):
     digits: Int[np.ndarray, " images"]
 
 
+class DigitImages:
+    """What all data sets that are made of these images have in common."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the inputs, which lie in [0, 1]."""
+        return np.dtype(np.float32)
+
+    @property
+    def loss_unit(self) -> str:
+        """What losses are given in."""
+        return "nats per image"
+
+    @property
+    def nats_per_unit(self) -> float:
+        """Losses are in nats as they are."""
+        return 1.0
+
+    def check(self) -> None:
+        """Makes sure that the images can be read."""
+        labelled("train")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Digits:
+class Digits(DigitImages):
     """Which of ten digits an image shows.
 
     Every class is split alike: 60% train, 20% search (what the search compares subnets
@@ -68,28 +94,9 @@ class Digits:
         return (SIDE, SIDE, 1)
 
     @property
-    def dtype(self) -> np.dtype:
-        """Type of the inputs, which lie in [0, 1]."""
-        return np.dtype(np.float32)
-
-    @property
     def classes(self) -> int:
         """Number of digits."""
         return CLASSES
-
-    @property
-    def loss_unit(self) -> str:
-        """What losses are given in."""
-        return "nats per image"
-
-    @property
-    def nats_per_unit(self) -> float:
-        """Losses are in nats as they are."""
-        return 1.0
-
-    def check(self) -> None:
-        """Makes sure that the images can be read."""
-        labelled("train")
 
     def batch(self, *, size: int, seed: int, step: int) -> Examples:
         """Returns a step's training images and their digits.
