@@ -48,7 +48,7 @@ COMMAND = "uv run python -m experiments.benchmarks.policies"
 
 STEPS = 300
 SEEDS = 3
-RATES = (4e-3, 8e-3)
+RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
 
 TARGET_PERCENT = 1.0
 """How much worse than its twin a subnet may be."""
