@@ -8,8 +8,11 @@ then compared with their *twins*: networks of the same architectures, trained al
 the same data in the same order, with the same batch and kind of optimiser, for as many
 steps as the sandwich takes. Where subnets of a step have examples of their own, each
 still has as many as a twin, and the largest has those of its twin; what they share
-learns from all of them. Every policy and every twin has that learning rate of a common
-grid which is best for it on the search split; gaps are those of the test split.
+learns from all of them. A policy that trains fewer subnets in a step takes more steps,
+of a batch each: all subnets together then learn from more data than a twin does, which
+is a good part of why they end below it. Every policy and every twin has that learning
+rate of a common grid which is best for it on the search split; gaps are those of the
+test split.
 
 Writes `experiments/results/policies.json` and `policies.png`. What is finished is kept
 in `runs/policies`: the same line goes on where a killed one stopped. How long a policy

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 import nas
-from experiments.benchmarks import against_pytorch, execution, quickstart
+from experiments.benchmarks import against_pytorch, execution, policies, quickstart
 from experiments.benchmarks.quickstart import RESULTS
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("benchmark", [quickstart, execution, against_pytorch])
+@pytest.mark.parametrize(
+    "benchmark", [quickstart, policies, execution, against_pytorch]
+)
 def test_measured_figures_are_those_of_the_committed_results(benchmark):
     name = benchmark.__name__.rpartition(".")[2]
     results = json.loads((RESULTS / f"{name}.json").read_text())
