@@ -149,6 +149,7 @@ class Algorithm(Protocol):
 
         Raises:
             InfeasibleError: If nothing satisfies the bounds on cheap metrics.
+            ValueError: If the seed is negative, or the space not one to search so.
         """
         ...
 
@@ -184,27 +185,43 @@ def propose(
     problem: Problem,
     known: Int[np.ndarray, "known genes"],
     count: int,
-    draw: Callable[[int], Genotypes],
+    *draws: Callable[[int], Genotypes],
 ) -> Int[np.ndarray, "proposed genes"]:
     """Collects distinct feasible genotypes that are not known yet.
 
-    Draws at most ``ROUNDS`` batches, so the answer can be shorter than ``count``.
+    Draws at most ``ROUNDS`` batches each way, so the answer can be shorter than
+    ``count``.
 
     Args:
         problem: Its bounds on cheap metrics say what is feasible.
         known: Canonical genotypes to leave out.
         count: How many to collect.
-        draw: Returns that many canonical genotypes, other ones at each call.
+        *draws: Ways to draw that many canonical genotypes, other ones at each call;
+            a later one is used where those before it found too few.
     """
     found = known
     wanted = len(known) + count
-    for _ in range(ROUNDS):
-        if len(found) >= wanted:
-            break
-        batch = draw(max(4 * count, SMALLEST_BATCH))
-        batch = batch[first_seen(np.concatenate([found, batch]))[len(found) :]]
-        found = np.concatenate([found, batch[problem.feasible(batch)]])
+    for draw in draws:
+        size = max(4 * (wanted - len(found)), SMALLEST_BATCH)
+        for _ in range(ROUNDS):
+            if len(found) >= wanted:
+                break
+            found = np.concatenate([found, unknown(problem, found, draw(size))])
     return found[len(known) : wanted]
+
+
+def unknown(
+    problem: Problem, known: Int[np.ndarray, "known genes"], genotypes: Genotypes
+) -> Int[np.ndarray, "unknown genes"]:
+    """Returns those of the genotypes that are feasible and not known, each once.
+
+    Args:
+        problem: Its bounds on cheap metrics say what is feasible.
+        known: Canonical genotypes to leave out.
+        genotypes: Canonical ones, whose order is kept.
+    """
+    new = genotypes[first_seen(np.concatenate([known, genotypes]))[len(known) :]]
+    return new[problem.feasible(new)]
 
 
 def first_seen(genotypes: Genotypes) -> Bool[np.ndarray, " population"]:

@@ -18,6 +18,7 @@ from search.archive import Record
 from search.pareto import hypervolume, non_dominated
 from search.problem import Metrics, Problem
 from search.space import Genotypes
+from search.stopping import Reason, Stop
 
 Evaluate = Callable[[Genotypes], Iterable[tuple[int, Metrics]]]
 """Computes the expensive metrics of a batch.
@@ -77,12 +78,14 @@ class CampaignResult:
         front: Feasible records that no other dominates, by the first objective; empty
             if bounds on evaluated metrics excluded them all.
         history: Progress after each generation.
+        reason: Why it ended.
     """
 
     name: str
     evaluations: int
     front: tuple[Record, ...]
     history: tuple[Progress, ...]
+    reason: Reason
 
 
 def run_campaign(
@@ -93,11 +96,11 @@ def run_campaign(
     *,
     name: str,
     seed: int,
-    budget: int,
+    budget: int | Stop,
     reference: Float[np.ndarray, " objectives"] | None = None,
     on_generation: Callable[[Progress], None] | None = None,
 ) -> CampaignResult:
-    """Searches until the budget is spent or nothing new is found.
+    """Searches until a rule ends it or nothing new is found.
 
     Args:
         problem: What is searched.
@@ -106,7 +109,7 @@ def run_campaign(
         archive: Answers what was evaluated before, and keeps what is new.
         name: Of the campaign, written into its records.
         seed: Of the algorithm.
-        budget: Distinct genotypes to evaluate, at least 1.
+        budget: Distinct genotypes to evaluate, at least 1, or all rules for the end.
         reference: Of the hypervolume; see :func:`generations`.
         on_generation: Called after each generation.
 
@@ -142,14 +145,14 @@ def generations(
     *,
     name: str,
     seed: int,
-    budget: int,
+    budget: int | Stop,
     reference: Float[np.ndarray, " objectives"] | None = None,
 ) -> Generator[Progress, None, CampaignResult]:
     """Searches a generation at a time, yielding after each and returning the result.
 
     Genotypes that violate the bounds on cheap metrics are told as infeasible and never
     evaluated. The same arguments give the same result, however often the campaign was
-    interrupted.
+    interrupted, unless time ends it.
 
     Args:
         problem: What is searched.
@@ -158,7 +161,7 @@ def generations(
         archive: Answers what was evaluated before, and keeps what is new.
         name: Of the campaign, written into its records.
         seed: Of the algorithm.
-        budget: Distinct genotypes to evaluate, at least 1.
+        budget: Distinct genotypes to evaluate, at least 1, or all rules for the end.
         reference: Of the hypervolume; by default a tenth of the spread behind the
             worst objectives of the first generation with a feasible member. Give one
             to compare campaigns.
@@ -168,12 +171,11 @@ def generations(
         ValueError: If the budget is not positive, or a bound or objective is on a
             metric that is not computed.
     """
-    if budget < 1:
-        raise ValueError(f"budget must be at least 1, got {budget}")
-    ledger = _Ledger(problem, name, budget, reference)
+    stop = budget if isinstance(budget, Stop) else Stop(evaluations=budget)
+    ledger = _Ledger(problem, name, stop.evaluations, reference, time.monotonic())
     state = algorithm.init(problem, seed)
     idle = 0
-    while len(ledger.told) < budget and idle < MAX_IDLE:
+    while (reason := ledger.reason(stop, idle)) is None:
         asked = ledger.affordable(algorithm.ask(problem, state))
         allowed = asked[problem.feasible(asked)]
         indices = ledger.indices(allowed)
@@ -184,7 +186,9 @@ def generations(
         ledger.note(records, objectives[violations <= 0])
         idle = 0 if len(ledger.told) > before else idle + 1
         yield ledger.history[-1]
-    return CampaignResult(name, len(ledger.told), ledger.front, tuple(ledger.history))
+    return CampaignResult(
+        name, len(ledger.told), ledger.front, tuple(ledger.history), reason
+    )
 
 
 Key = tuple[int, ...]
@@ -198,9 +202,17 @@ class _Ledger:
     name: str
     budget: int
     reference: Float[np.ndarray, " objectives"] | None
+    began: float
     told: dict[Key, Record] = dataclasses.field(default_factory=dict)
     front: tuple[Record, ...] = ()
     history: list[Progress] = dataclasses.field(default_factory=list)
+
+    def reason(self, stop: Stop, idle: int) -> Reason | None:
+        """Returns why to end before the next generation, if at all."""
+        if idle >= MAX_IDLE:
+            return "exhausted"
+        volumes = [progress.hypervolume for progress in self.history]
+        return stop.reason(len(self.told), time.monotonic() - self.began, volumes)
 
     def _new(self, genotypes: Genotypes) -> Bool[np.ndarray, " population"]:
         return np.asarray([tuple(g.tolist()) not in self.told for g in genotypes], bool)

@@ -8,15 +8,14 @@ References:
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int
 
-from search.algorithm import Objectives, State, Violations, first_seen, propose
-from search.pareto import crowding_distance, non_dominated_ranks
+from search.algorithm import Objectives, State, Violations, propose
+from search.population import begin, first_population, fitness, tournament
 from search.problem import Problem
 from search.space import Genotypes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Nsga2:
     """Non-dominated sorting evolution over integer genotypes (Deb et al. 2002).
 
@@ -25,18 +24,16 @@ class Nsga2:
     polynomial mutation; a child is proposed only if it was never told before and
     satisfies the bounds on cheap metrics.
 
-    Attributes:
-        population: Members kept from one generation to the next, and children.
-        crossover_probability: Share of the children that have two parents.
-        mutation_probability: Of each gene; ``None`` is one over the number of genes.
-
     Raises:
         ValueError: If a number is out of range.
     """
 
     population: int = 32
+    """Members kept from one generation to the next, and children."""
     crossover_probability: float = 0.9
+    """Share of the children that have two parents."""
     mutation_probability: float | None = None
+    """Of each gene to be drawn anew; without it, one over the number of genes."""
 
     def __post_init__(self) -> None:
         if self.population < 2:
@@ -48,9 +45,7 @@ class Nsga2:
 
     def init(self, problem: Problem, seed: int) -> State:
         """Returns the empty state; see :class:`search.algorithm.Algorithm`."""
-        state = State.empty(problem, seed)
-        problem.require_feasible(state.rng)
-        return state
+        return begin(problem, seed)
 
     def ask(self, problem: Problem, state: State) -> Genotypes:
         """Returns the first population, then children of the current one.
@@ -59,34 +54,18 @@ class Nsga2:
         """
         rng, space = state.rng, problem.space
         if not len(state.genotypes):
-            return self._first(problem, rng)
-        ranks, crowding = _fitness(state.objectives, state.violations)
+            return first_population(problem, self.population, rng)
+        ranks, crowding = fitness(state.objectives, state.violations)
 
         def breed(count: int) -> Genotypes:
-            first = state.genotypes[_tournament(ranks, crowding, count, rng)]
-            second = state.genotypes[_tournament(ranks, crowding, count, rng)]
+            first = state.genotypes[tournament(ranks, crowding, 2, count, rng)]
+            second = state.genotypes[tournament(ranks, crowding, 2, count, rng)]
             return self._vary(problem, first, second, rng)
 
-        children = propose(problem, state.told, self.population, breed)
-        known = np.concatenate([state.told, children])
-        missing = self.population - len(children)
-        others = propose(problem, known, missing, lambda n: space.sample(n, rng))
-        return np.concatenate([children, others])
+        def anywhere(count: int) -> Genotypes:
+            return space.sample(count, rng)
 
-    def _first(self, problem: Problem, rng: np.random.Generator) -> Genotypes:
-        """Draws by rejection; where feasible members are rare, mutates those found."""
-        space = problem.space
-        found = np.stack([space.smallest, problem.require_feasible(rng)])
-        found = found[problem.feasible(found) & first_seen(found)]
-        missing = self.population - len(found)
-        drawn = propose(problem, found, missing, lambda n: space.sample(n, rng))
-        found = np.concatenate([found, drawn])
-
-        def near(count: int) -> Genotypes:
-            return space.mutate(found[rng.integers(0, len(found), count)], rng, 0.0)
-
-        varied = propose(problem, found, self.population - len(found), near)
-        return np.concatenate([found, varied])
+        return propose(problem, state.told, self.population, breed, anywhere)
 
     def _vary(
         self,
@@ -98,13 +77,18 @@ class Nsga2:
         space = problem.space
         rate = self.mutation_probability
         rate = 1 / space.genes if rate is None else rate
+        # A gene that is drawn anew can get the value that it had.
+        changes = rate * (1 - 1 / space.cardinalities)
+        touched = 1 - np.prod(1 - changes)
+        # `mutate` changes one gene for certain: others make up the expected number.
+        others = changes.sum() / max(touched, np.finfo(float).tiny) - 1
+        others = float(np.clip(others / max(space.genes - 1, 1), 0, 1))
         crossed = rng.random(len(first)) < self.crossover_probability
         children = np.where(
             crossed[:, None], space.crossover(first, second, rng), first
         )
-        # `mutate` changes at least one gene: leave out those it would not have touched.
-        mutated = rng.random(len(first)) >= (1 - rate) ** space.genes
-        return np.where(mutated[:, None], space.mutate(children, rng, rate), children)
+        mutated = rng.random(len(first)) < touched
+        return np.where(mutated[:, None], space.mutate(children, rng, others), children)
 
     def tell(
         self,
@@ -118,33 +102,7 @@ class Nsga2:
         genotypes = problem.space.canonical(genotypes)
 
         def best(costs: Objectives, misses: Violations) -> np.ndarray:
-            ranks, crowding = _fitness(costs, misses)
+            ranks, crowding = fitness(costs, misses)
             return np.lexsort((-crowding, ranks))[: self.population]
 
         return state.after(genotypes, objectives, violations, best)
-
-
-def _fitness(
-    objectives: Objectives, violations: Violations
-) -> tuple[Int[np.ndarray, " population"], Float[np.ndarray, " population"]]:
-    """Returns rank and, within each feasible front, crowding distance."""
-    ranks = non_dominated_ranks(objectives, violations)
-    crowding = np.zeros(len(ranks))
-    for rank in np.unique(ranks[violations <= 0]):
-        front = ranks == rank
-        crowding[front] = crowding_distance(objectives[front])
-    return ranks, crowding
-
-
-def _tournament(
-    ranks: Int[np.ndarray, " population"],
-    crowding: Float[np.ndarray, " population"],
-    count: int,
-    rng: np.random.Generator,
-) -> Int[np.ndarray, " count"]:
-    """Picks winners of pairs by the crowded comparison (Deb et al. 2002, III-B)."""
-    a, b = rng.integers(0, len(ranks), (2, count))
-    better = (ranks[a] < ranks[b]) | (
-        (ranks[a] == ranks[b]) & (crowding[a] > crowding[b])
-    )
-    return np.where(better, a, b)

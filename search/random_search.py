@@ -2,26 +2,22 @@
 
 import dataclasses
 
-import numpy as np
-
 from search.algorithm import Objectives, State, Violations, propose
-from search.pareto import non_dominated_ranks
+from search.population import at_least_one, begin, keep_front
 from search.problem import Problem
 from search.space import Genotypes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomSearch:
     """Draws feasible members by rejection; its population is the best front so far.
-
-    Attributes:
-        batch: Genotypes asked at once.
 
     Raises:
         ValueError: If the batch is not positive.
     """
 
     batch: int = 32
+    """Genotypes asked at once."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -29,9 +25,7 @@ class RandomSearch:
 
     def init(self, problem: Problem, seed: int) -> State:
         """Returns the empty state; see :class:`search.algorithm.Algorithm`."""
-        state = State.empty(problem, seed)
-        problem.require_feasible(state.rng)
-        return state
+        return begin(problem, seed)
 
     def ask(self, problem: Problem, state: State) -> Genotypes:
         """Returns members not told before, uniform per gene."""
@@ -39,10 +33,7 @@ class RandomSearch:
         drawn = propose(
             problem, state.told, self.batch, lambda n: problem.space.sample(n, rng)
         )
-        if len(drawn) or len(state.told):
-            return drawn
-        # Too rare to be drawn: at least the member that `init` found.
-        return problem.require_feasible(state.rng)[None]
+        return at_least_one(problem, state, drawn)
 
     def tell(
         self,
@@ -53,9 +44,4 @@ class RandomSearch:
         violations: Violations,
     ) -> State:
         """Returns the state with the new genotypes in it."""
-        genotypes = problem.space.canonical(genotypes)
-
-        def front(costs: Objectives, misses: Violations) -> np.ndarray:
-            return non_dominated_ranks(costs, misses) == 0
-
-        return state.after(genotypes, objectives, violations, front)
+        return keep_front(problem, state, genotypes, objectives, violations)

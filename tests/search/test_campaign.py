@@ -224,6 +224,6 @@ def test_campaigns_that_cannot_begin_are_refused():
     toy = Toy(limit=1.0)
     with pytest.raises(InfeasibleError, match="raise the limit to at least 3"):
         run(toy, Archive())
-    with pytest.raises(ValueError, match="budget must be at least 1"):
+    with pytest.raises(ValueError, match="evaluations must be at least 1"):
         run(Toy(), Archive(), budget=0)
     assert toy.evaluated == []

@@ -2,6 +2,7 @@
 
 import itertools
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,6 +89,62 @@ def test_the_order_of_points_does_not_matter(objectives, random):
     ranks = non_dominated_ranks(objectives, none)
     assert (non_dominated_ranks(shuffled, none) == ranks[order]).all()
     assert hypervolume(shuffled, reference) == hypervolume(objectives, reference)
+
+
+@given(st.integers(1, 4).flatmap(lambda m: points(m, max_size=6)))
+def test_domination_is_a_strict_partial_order(objectives):
+    def beats_by_library(a, b):
+        return non_dominated(np.stack([a, b])).tolist() == [True, False]
+
+    for a in objectives:
+        assert not beats_by_library(a, a)
+    for a, b in itertools.permutations(objectives, 2):
+        assert not (beats_by_library(a, b) and beats_by_library(b, a))
+    for a, b, c in itertools.permutations(objectives, 3):
+        if beats_by_library(a, b) and beats_by_library(b, c):
+            assert beats_by_library(a, c)
+
+
+@given(any_points)
+def test_the_front_is_incomparable_in_itself_and_dominates_the_rest(objectives):
+    kept = non_dominated(objectives)
+    front, rest = objectives[kept], objectives[~kept]
+    assert not any(dominates(a, b) for a in front for b in front)
+    assert all(any(dominates(a, b) for a in front) for b in rest)
+    assert len(front) or not len(objectives)
+    assert non_dominated(front).all()
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda m: hnp.arrays(
+            float, st.tuples(st.integers(0, 7), st.just(m)), elements=st.floats(0, 1)
+        )
+    )
+)
+def test_hypervolume_is_that_of_inclusion_and_exclusion(objectives):
+    reference = np.full(objectives.shape[1], 1.0)
+    expected = 0.0
+    for size in range(1, len(objectives) + 1):
+        for some in itertools.combinations(objectives, size):
+            shared = np.prod(reference - np.max(some, axis=0))
+            expected += (-1) ** (size + 1) * float(shared)
+    assert hypervolume(objectives, reference) == pytest.approx(expected, abs=1e-12)
+
+
+@given(any_points, st.floats(0.1, 10.0), st.floats(-5.0, 5.0))
+def test_hypervolume_scales_and_moves_with_the_axes(objectives, scale, shift):
+    reference = np.full(objectives.shape[1], 5.0)
+    expected = hypervolume(objectives, reference) * scale ** objectives.shape[1]
+    moved = hypervolume(objectives * scale + shift, reference * scale + shift)
+    assert moved == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@given(any_points)
+def test_only_the_front_has_volume(objectives):
+    reference = np.full(objectives.shape[1], 5.0)
+    front = objectives[non_dominated(objectives)]
+    assert hypervolume(front, reference) == hypervolume(objectives, reference)
 
 
 @given(any_points)

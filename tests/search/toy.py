@@ -13,13 +13,18 @@ from search.space import Choice, Depth, Genotypes, Space
 class Toy:
     """Error falls with every size and cost rises, each layer at its own rate."""
 
-    def __init__(self, layers: int = 4, limit: float = 40.0) -> None:
+    def __init__(
+        self,
+        layers: int = 4,
+        limit: float = 40.0,
+        objectives: tuple[str, ...] = ("error", "latency_ms"),
+    ) -> None:
         ffn = Choice("ffn", (1, 2, 3), per_layer=True)
         depths = tuple(range(2, layers + 1))
         self.space = Space((Choice("width", (1, 2, 3)), ffn), layers, Depth(depths))
         self.gains = np.random.default_rng(layers).uniform(0.2, 2.0, layers)
         bounds = (Bound("latency_ms", limit),)
-        self.problem = Problem(self.space, ("error", "latency_ms"), bounds, self.cheap)
+        self.problem = Problem(self.space, objectives, bounds, self.cheap)
         self.evaluated: list[tuple[int, ...]] = []
 
     def _active_ffn(self, genotypes: Genotypes) -> np.ndarray:

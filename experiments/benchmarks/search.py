@@ -1,0 +1,217 @@
+"""Compares search algorithms at equal evaluations, on a problem with a known front.
+
+    uv run python -m experiments.benchmarks.search
+
+Every algorithm searches the stand-in of `experiments.benchmarks.search_problem`, whose
+space is that of the quick start, under a bound on latency, with its own defaults and
+twenty seeds; NSGA-II of pymoo does so too. The true front is known, since every member
+is in a table.
+
+Writes `experiments/results/search.json` and `search.png`, in less than a minute on one
+core.
+"""
+
+import argparse
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from rich.console import Console
+
+from experiments.benchmarks.search_figure import search_figure
+from experiments.benchmarks.search_peer import PymooNsga2
+from experiments.benchmarks.search_problem import TabularProblem
+from nas.provenance import provenance
+from nas.report import drawing
+from nas.rundir import write_bytes, write_json
+from search.algorithm import Algorithm
+from search.archive import Archive
+from search.campaign import run_campaign
+from search.constrained_genetic import ConstrainedGenetic
+from search.local_search import LocalSearch
+from search.mix_and_match import MixAndMatch
+from search.nsga2 import Nsga2
+from search.random_search import RandomSearch
+from search.regularized_evolution import RegularizedEvolution
+
+RESULTS = Path(__file__).parent.parent / "results"
+COMMAND = "uv run python -m experiments.benchmarks.search"
+
+EVALUATIONS = 256
+SEEDS = 20
+
+EVERY = 8
+"""Evaluations between two points of a curve."""
+
+BAND = (25, 75)
+"""Percentiles of the seeds between which a band lies."""
+
+BASELINE = "Random search"
+
+CONTENDERS: Mapping[str, Callable[[], Algorithm]] = {
+    BASELINE: RandomSearch,
+    "Mix'n'Match": MixAndMatch,
+    "Constrained genetic": ConstrainedGenetic,
+    "Local search": LocalSearch,
+    "Regularized evolution": RegularizedEvolution,
+    "NSGA-II": Nsga2,
+    "NSGA-II of pymoo": lambda: PymooNsga2(Nsga2().population),
+}
+"""By name; one that keeps a state of its own is made anew for every seed."""
+
+
+def main() -> None:
+    """Measures and records."""
+    options = _options()
+    results = summary(TabularProblem(), options.evaluations, options.seeds)
+    write_json(options.results / "search.json", results)
+    figure = search_figure(results)
+    write_bytes(options.results / "search.png", drawing.to_png(figure))
+    Console(highlight=False, soft_wrap=True).print(*readme_rows(results), sep="\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    counts = {
+        "--evaluations": (EVALUATIONS, "subnets that every search evaluates"),
+        "--seeds": (SEEDS, "how many seeds"),
+    }
+    for flag, (default, words) in counts.items():
+        parser.add_argument(
+            flag, type=_positive, default=default, help=f"{words} (default: {default})"
+        )
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="where JSON and figure go"
+    )
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def summary(table: TabularProblem, evaluations: int, seeds: int) -> dict[str, Any]:
+    """Returns all that was found.
+
+    ``hypervolume_percent`` is that of the true front, ``excess_percent`` how far the
+    lowest loss is above the lowest within the limit. Both have a mean over seeds and a
+    band for each entry of ``evaluations``, and the last value of each seed.
+    """
+    origin = provenance(command=COMMAND, seed=0, data_digest="")
+    points = sorted({*range(EVERY, evaluations, EVERY), evaluations})
+    return {
+        "command": COMMAND,
+        "machine": {
+            "processor": origin["processor"],
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "packages": origin["packages"],
+        },
+        "git": origin["git"],
+        "members": len(table.members),
+        "members_within_limit": len(table.objectives),
+        "front": len(table.front),
+        "limit_ms": round(table.limit, 4),
+        "seeds": seeds,
+        "evaluations": points,
+        "algorithms": {
+            name: _measure(table, make, points, seeds)
+            for name, make in CONTENDERS.items()
+        },
+    }
+
+
+def _measure(
+    table: TabularProblem,
+    make: Callable[[], Algorithm],
+    points: list[int],
+    seeds: int,
+) -> dict[str, Any]:
+    volumes: list[list[float]] = []
+    excesses: list[list[float]] = []
+    began = time.perf_counter()
+    runs = [_search(table, make(), points[-1], seed) for seed in range(seeds)]
+    seconds = time.perf_counter() - began
+    lowest = table.objectives[:, 0].min()
+    for run in runs:
+        seen = [run[:point] for point in points]
+        volumes.append([100 * table.share(part) for part in seen])
+        excesses.append([100 * float(s[:, 0].min() / lowest - 1) for s in seen])
+    return {
+        "algorithm": repr(make()) if not isinstance(make(), PymooNsga2) else "pymoo",
+        "seconds_per_search": round(seconds / seeds, 3),
+        "evaluated": min(len(run) for run in runs),
+        "hypervolume_percent": _over_seeds(np.asarray(volumes)),
+        "excess_percent": _over_seeds(np.asarray(excesses)),
+    }
+
+
+def _over_seeds(curves: Float[np.ndarray, "seeds points"]) -> dict[str, list[float]]:
+    low, high = np.percentile(curves, BAND, axis=0)
+    found = {"mean": curves.mean(0), "low": low, "high": high, "last": curves[:, -1]}
+    return {name: values.round(3).tolist() for name, values in found.items()}
+
+
+def _search(
+    table: TabularProblem, algorithm: Algorithm, evaluations: int, seed: int
+) -> Float[np.ndarray, "evaluations objectives"]:
+    """Returns loss and latency of what a search evaluated, in order."""
+    archive = Archive()
+    run_campaign(
+        table.problem,
+        algorithm,
+        table.evaluate,
+        archive,
+        name="search",
+        seed=seed,
+        budget=evaluations,
+        reference=table.reference,
+    )
+    metrics = [record.metrics for record in archive.records]
+    return np.asarray([[m[name] for name in table.problem.objectives] for m in metrics])
+
+
+def ahead(results: Mapping[str, Any], name: str, of: str) -> int:
+    """Returns with how many seeds one algorithm ends with more hypervolume."""
+    ends = [
+        np.asarray(results["algorithms"][who]["hypervolume_percent"]["last"])
+        for who in (name, of)
+    ]
+    return int((ends[0] > ends[1]).sum())
+
+
+def readme_rows(results: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of the README's table of measured results."""
+    seeds = results["seeds"]
+    ends = {
+        name: np.asarray(found["hypervolume_percent"]["last"])
+        for name, found in results["algorithms"].items()
+    }
+    order = sorted(ends, key=lambda name: -ends[name].mean())
+    each = ", ".join(f"{name} {ends[name].mean():.1f}%" for name in order)
+    error = max(values.std() for values in ends.values()) / seeds**0.5
+    wins = ", ".join(
+        f"{name} {ahead(results, name, BASELINE)}" for name in order if name != BASELINE
+    )
+    spent, members = results["evaluations"][-1], results["members_within_limit"]
+    return [
+        f"| Hypervolume after {spent} of {members:,} subnets, relative to the true "
+        f"front's: mean of {seeds} seeds, standard error below {_up(error)} | {each} |",
+        f"| Seeds of {seeds} with more hypervolume than random search | {wins} |",
+    ]
+
+
+def _up(percent: float) -> str:
+    return f"{math.ceil(10 * percent) / 10:.1f}%"
+
+
+if __name__ == "__main__":
+    main()
