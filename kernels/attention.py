@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Array, Float
 from typing_extensions import override
 
-from kernels import dispatch, tiles
+from kernels import dispatch, parallel, tiles
 from kernels.dot_product import (
     Heads,
     Scores,
@@ -33,6 +33,10 @@ class AttentionWeights(NamedTuple):
     def group(self) -> int:
         """Query heads per key-value head."""
         return self.query.shape[1] // self.key.shape[1]
+
+
+HEAD_AXES = {"query": 1, "key": 1, "value": 1, "output": 0}
+"""The axis of each weight that holds the heads, or the key-value heads."""
 
 
 def self_attention(
@@ -192,6 +196,10 @@ class SelfAttention(Operation):
     def work(self, sizes: Sizes, x: Array, weights: AttentionWeights) -> int:
         features, heads = sizes
         return x.shape[0] * heads * (2 * features + 2 * self.tokens)
+
+    @override
+    def split(self, weights: AttentionWeights) -> AttentionWeights:
+        return parallel.split(weights, HEAD_AXES)
 
     def _angles(self, weights: AttentionWeights) -> RotaryAngles | None:
         if self.rotary_base is None:

@@ -11,8 +11,10 @@ execution     how                                       ``"auto"`` takes it
 ``pallas``    kernels that skip inactive tiles          never: not yet timed on a device
 ============  ========================================  ==============================
 
-Under `jax.vmap` over subnets a switch runs masked (see `kernels.switched`). The
-environment variable ``NAS_EXECUTION`` forces one way on every operation, for debugging.
+Under `jax.vmap` over subnets a switch runs masked (see `kernels.switched`). Devices
+that share an operation run their parts of it in these ways (see `kernels.parallel`).
+The environment variable ``NAS_EXECUTION`` forces one way on every operation, for
+debugging.
 """
 
 import contextlib
@@ -22,6 +24,7 @@ from typing import NamedTuple, get_args
 
 from jaxtyping import Array
 
+from kernels import parallel
 from kernels.executions import Execution, ExecutionError
 from kernels.extents import Fixed, Indexed, Mixed
 from kernels.operation import Call, Extents, static
@@ -51,6 +54,8 @@ def run(call: Call, x: Array) -> Array:
         ExecutionError: If a forced execution does not apply.
     """
     operation, extents, weights = call
+    if parallel.splits(call):
+        return parallel.run(call, x, run)
     if all(isinstance(extent, Fixed) for extent in extents):
         sizes = tuple(e.size for e in extents if isinstance(e, Fixed))
         return static(operation, sizes, x, weights)
@@ -76,7 +81,7 @@ def choose(call: Call, x: Array) -> tuple[Execution, str]:
     too_many = _too_many_bodies(extents)
     refused = {"masked": None, "switched": too_many}
     if asked == "pallas":
-        refused["pallas"] = operation.refuses_tiles(x, weights)
+        refused["pallas"] = parallel.refusal() or operation.refuses_tiles(x, weights)
     if asked != "auto":
         if reason := refused[asked]:
             raise ExecutionError(

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from kernels.operation import widened
+
 Heads = Float[Array, "batch heads tokens head_dim"]
 SharedHeads = Float[Array, "batch kv_heads tokens head_dim"]
 Scores = Float[Array, "batch heads tokens keys"]
@@ -37,14 +39,17 @@ def dot_product_attention(
 def attend(
     query: Heads, key: SharedHeads, value: SharedHeads, *, causal: bool
 ) -> tuple[Heads, Scores]:
-    """Returns the mixed values and the probabilities they were mixed with."""
+    """Returns the mixed values and the probabilities they were mixed with.
+
+    Probabilities are computed in at least float32, whatever the type of the heads.
+    """
     tokens = query.shape[2]
     scores = _grouped(query * query.shape[-1] ** -0.5, key) @ _transpose(key)
     scores = scores.reshape(*query.shape[:3], tokens)
     if causal:
         visible = jnp.tril(jnp.ones((tokens, tokens), bool))[None, None]
         scores = jnp.where(visible, scores, jnp.finfo(scores.dtype).min)
-    probabilities = jax.nn.softmax(scores, axis=-1)
+    probabilities = jax.nn.softmax(widened(scores), axis=-1).astype(scores.dtype)
     mixed = _grouped(probabilities, key) @ value
     return mixed.reshape(query.shape), probabilities
 

@@ -9,7 +9,16 @@ from typing_extensions import override
 
 from kernels import dispatch, tiles
 from kernels.extents import Extent, Fixed, restrict
-from kernels.operation import Call, Extents, Operation, Sizes, active, prefix, static
+from kernels.operation import (
+    Call,
+    Extents,
+    Operation,
+    Sizes,
+    active,
+    prefix,
+    static,
+    widened,
+)
 
 
 def embed(
@@ -55,8 +64,10 @@ class _Embed(_Table):
     def backward(
         self, sizes: Sizes, x: Array, weights: Table, saved: None, gradient: Array
     ) -> tuple[None, Table]:
-        rows = jnp.zeros((weights.shape[0], *sizes), gradient.dtype)
-        return None, rows.at[x].add(gradient[..., : sizes[0]])
+        # A sum over all places of a token, which bfloat16 is too coarse for.
+        y_grad = widened(gradient[..., : sizes[0]])
+        rows = jnp.zeros((weights.shape[0], *sizes), y_grad.dtype)
+        return None, rows.at[x].add(y_grad)
 
     @override
     def work(self, sizes: Sizes, x: Array, weights: Table) -> int:

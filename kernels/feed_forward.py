@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float
 from typing_extensions import override
 
-from kernels import dispatch, tiles
+from kernels import dispatch, parallel, tiles
 from kernels.extents import Extent, largest_size, restrict_axes
 from kernels.operation import Call, Extents, Operation, Sizes, active, prefix, static
 
@@ -19,6 +19,10 @@ class FeedForwardWeights(NamedTuple):
     up: Float[Array, "features hidden"]
     down: Float[Array, "hidden features"]
     gate: Float[Array, "features hidden"] | None = None
+
+
+UNIT_AXES = {"up": 1, "down": 0, "gate": 1}
+"""The axis of each weight that holds the hidden units."""
 
 
 def feed_forward(
@@ -109,6 +113,10 @@ class FeedForward(Operation):
     def work(self, sizes: Sizes, x: Array, weights: FeedForwardWeights) -> int:
         products = 2 if weights.gate is None else 3
         return products * x.shape[0] * math.prod(sizes)
+
+    @override
+    def split(self, weights: FeedForwardWeights) -> FeedForwardWeights:
+        return parallel.split(weights, UNIT_AXES)
 
 
 def _active(

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from kernels import dispatch
 from kernels.extents import Extent, active_size, restrict
-from kernels.operation import Call, Extents, Operation, Sizes, prefix
+from kernels.operation import Call, Extents, Operation, Sizes, prefix, widened
 
 EPSILON = 1e-6
 
@@ -67,7 +67,7 @@ class RmsNorm(Operation):
     def forward(self, sizes: Sizes, x: Rows, weights: Scale) -> tuple[Rows, None]:
         if sizes == (0,):
             return jnp.zeros_like(x), None
-        wide = _wide(prefix(x, None, *sizes))
+        wide = widened(prefix(x, None, *sizes))
         scaled = (wide * self._inverse(wide)).astype(x.dtype)
         return scaled * _row(prefix(weights, *sizes), x), None
 
@@ -77,7 +77,7 @@ class RmsNorm(Operation):
     ) -> tuple[Rows, Scale]:
         if sizes == (0,):
             return jnp.zeros_like(x), jnp.zeros_like(weights)
-        wide, y_grad = (_wide(prefix(part, None, *sizes)) for part in (x, gradient))
+        wide, y_grad = (widened(prefix(part, None, *sizes)) for part in (x, gradient))
         inverse = self._inverse(wide)
         unit = wide * inverse
         unit_grad = y_grad * _row(prefix(weights, *sizes), wide)
@@ -91,7 +91,7 @@ class RmsNorm(Operation):
     @override
     def masked(self, extents: Extents, x: Rows, weights: Scale) -> Rows:
         (features,) = extents
-        wide = _wide(x)
+        wide = widened(x)
         inverse = jax.lax.rsqrt(_mean(wide * wide, features) + self.epsilon)
         scale = _row(restrict(weights, features, axis=0), x)
         return (wide * inverse).astype(x.dtype) * scale
@@ -114,7 +114,7 @@ class LayerNorm(Operation):
         if sizes == (0,):
             return jnp.zeros_like(x), None
         scale, bias = (_row(prefix(part, *sizes), x) for part in weights)
-        unit, _ = self._unit(_wide(prefix(x, None, *sizes)))
+        unit, _ = self._unit(widened(prefix(x, None, *sizes)))
         return unit.astype(x.dtype) * scale + bias, None
 
     @override
@@ -129,7 +129,7 @@ class LayerNorm(Operation):
         if sizes == (0,):
             scale, bias = weights
             return jnp.zeros_like(x), (jnp.zeros_like(scale), jnp.zeros_like(bias))
-        wide, y_grad = (_wide(prefix(part, None, *sizes)) for part in (x, gradient))
+        wide, y_grad = (widened(prefix(part, None, *sizes)) for part in (x, gradient))
         unit, inverse = self._unit(wide)
         unit_grad = y_grad * _row(prefix(weights[0], *sizes), wide)
         along = jnp.mean(unit_grad * unit, -1, keepdims=True)
@@ -146,7 +146,7 @@ class LayerNorm(Operation):
     @override
     def masked(self, extents: Extents, x: Rows, weights: tuple[Scale, Scale]) -> Rows:
         (features,) = extents
-        wide = _wide(x)
+        wide = widened(x)
         centred = wide - _mean(wide, features)
         inverse = jax.lax.rsqrt(_mean(centred * centred, features) + self.epsilon)
         scale, bias = (_row(restrict(part, features, axis=0), x) for part in weights)
@@ -163,10 +163,6 @@ def _mean(values: Rows, features: Extent) -> Float[Array, "rows 1"]:
     if not isinstance(size, int):
         size = jnp.where(size > 0, size, 1.0).astype(values.dtype)
     return restrict(values, features, axis=-1).sum(-1, keepdims=True) / size
-
-
-def _wide(x: Rows) -> Rows:
-    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
 def _row(vector: Scale, x: Rows) -> Float[Array, "1 _"]:

@@ -72,6 +72,19 @@ class Operation(Protocol):
         """Returns the multiply-accumulates, or elements touched, of a forward pass."""
         ...
 
+    def split(self, weights: Tree) -> Tree | None:  # noqa: ARG002
+        """Returns the `PartitionSpec` of each weight where devices share the work.
+
+        None, if every device does all of it. One that splits has two extents, of the
+        features and of the units that are dealt out (`kernels.parallel`), and its
+        output is the sum of what all devices' units give.
+        """
+        return None
+
+    def addend(self) -> "Operation":
+        """Returns what it adds to its input, or itself if it adds nothing to it."""
+        return self
+
 
 class Call(NamedTuple):
     """An operation with all that it needs but its input; see `kernels.dispatch`."""
@@ -95,6 +108,11 @@ def prefix(array: Array, *sizes: int | None) -> Array:
 def active(weight: Array, x: Array, *sizes: int | None) -> Array:
     """Returns the prefix of a weight in the type of the activations it meets."""
     return prefix(weight, *sizes).astype(x.dtype)
+
+
+def widened(x: Array) -> Array:
+    """Returns an array in at least float32: statistics and sums need its precision."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
 def padded(array: Array, shape: tuple[int, ...]) -> Array:

@@ -9,6 +9,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 from typing_extensions import override
 
@@ -37,8 +38,8 @@ def residual(norm: Call, inner: Call) -> Call:
 
 
 @dataclasses.dataclass(frozen=True)
-class Residual(Operation):
-    """Pre-norm residual form of an operation; a size of zero is the identity."""
+class Normalised(Operation):
+    """An operation on its normalised input: what it adds to a stream."""
 
     norm: Operation
     inner: Operation
@@ -53,7 +54,65 @@ class Residual(Operation):
         self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]
     ) -> tuple[Stream, Tree]:
         z = self._normalised(sizes, x, weights)
-        y, saved = self.inner.forward(sizes, z, weights[1])
+        return self.inner.forward(sizes, z, weights[1])
+
+    @override
+    def backward(
+        self,
+        sizes: Sizes,
+        x: Stream,
+        weights: tuple[Tree, Tree],
+        saved: Tree,
+        gradient: Stream,
+    ) -> tuple[Stream | None, tuple[Tree, Tree]]:
+        z = self._normalised(sizes, x, weights)
+        inner = self.inner.backward(sizes, z, weights[1], saved, gradient)
+        z_grad = padded_like(inner[0], z)
+        x_grad, shared = self.norm.backward(sizes[:1], x, weights[0], None, z_grad)
+        return x_grad, (shared, inner[1])
+
+    def _normalised(
+        self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]
+    ) -> Stream:
+        """Computed again in the backward pass: cheaper than to keep and to read."""
+        return self.norm.forward(sizes[:1], x, weights[0])[0]
+
+    @override
+    def masked(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
+        z = self.norm.masked(extents[:1], x, _norm_weights(extents, weights[0]))
+        return self.inner.masked(extents, z, weights[1])
+
+    @override
+    def tiled(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
+        z = self.norm.masked(extents[:1], x, _norm_weights(extents, weights[0]))
+        return self.inner.tiled(extents, z, weights[1])
+
+    @override
+    def refuses_tiles(self, x: Stream, weights: tuple[Tree, Tree]) -> str | None:
+        return self.inner.refuses_tiles(x, weights[1])
+
+    @override
+    def work(self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]) -> int:
+        return self.inner.work(sizes, x, weights[1])
+
+    @override
+    def split(self, weights: tuple[Tree, Tree]) -> tuple[Tree, Tree] | None:
+        inner = self.inner.split(weights[1])
+        if inner is None:
+            return None
+        # One for all weights of the norm, which every device has.
+        return PartitionSpec(), inner
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual(Normalised):
+    """Pre-norm residual form of an operation; a size of zero is the identity."""
+
+    @override
+    def forward(
+        self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]
+    ) -> tuple[Stream, Tree]:
+        y, saved = super().forward(sizes, x, weights)
         if not all(sizes):
             return x, saved
         return prefix(x, None, sizes[0]) + y, saved
@@ -67,38 +126,22 @@ class Residual(Operation):
         saved: Tree,
         gradient: Stream,
     ) -> tuple[Stream, tuple[Tree, Tree]]:
-        z = self._normalised(sizes, x, weights)
-        inner = self.inner.backward(sizes, z, weights[1], saved, gradient)
-        z_grad = padded_like(inner[0], z)
-        x_grad, shared = self.norm.backward(sizes[:1], x, weights[0], None, z_grad)
+        x_grad, shared = super().backward(sizes, x, weights, saved, gradient)
         if x_grad is None or not all(sizes):
-            return gradient, (shared, inner[1])
-        total = prefix(gradient, None, sizes[0]) + x_grad.astype(x.dtype)
-        return total, (shared, inner[1])
-
-    def _normalised(
-        self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]
-    ) -> Stream:
-        """Computed again in the backward pass: cheaper than to keep and to read."""
-        return self.norm.forward(sizes[:1], x, weights[0])[0]
+            return gradient, shared
+        return prefix(gradient, None, sizes[0]) + x_grad.astype(x.dtype), shared
 
     @override
     def masked(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
-        z = self.norm.masked(extents[:1], x, _norm_weights(extents, weights[0]))
-        return x + self.inner.masked(extents, z, weights[1])
+        return x + super().masked(extents, x, weights)
 
     @override
     def tiled(self, extents: Extents, x: Stream, weights: tuple[Tree, Tree]) -> Stream:
-        z = self.norm.masked(extents[:1], x, _norm_weights(extents, weights[0]))
-        return x + self.inner.tiled(extents, z, weights[1])
+        return x + super().tiled(extents, x, weights)
 
     @override
-    def refuses_tiles(self, x: Stream, weights: tuple[Tree, Tree]) -> str | None:
-        return self.inner.refuses_tiles(x, weights[1])
-
-    @override
-    def work(self, sizes: Sizes, x: Stream, weights: tuple[Tree, Tree]) -> int:
-        return self.inner.work(sizes, x, weights[1])
+    def addend(self) -> Operation:
+        return Normalised(self.norm, self.inner)
 
 
 def _norm_weights(extents: Extents, weights: Tree) -> Tree:

@@ -6,6 +6,7 @@ Nothing heavy is imported before it is known what to do: `nas --help` answers at
 import argparse
 import dataclasses
 import errno
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ TARGET is a recipe module (experiments.quickstart), a recipe file (mine.py), or 
 directory of a run. Every field of a recipe is an option: `nas run TARGET --help` lists
 them. Running the same line again resumes.
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 no architecture satisfies the constraints
+exit codes: 0 done; 1 failed; 2 wrong usage; 3 no architecture satisfies constraints;
+130 stopped by Ctrl-C and 143 by SIGTERM, which both let training save first
 """
 
 DONE, FAILED, WRONG_USAGE, INFEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -46,7 +48,23 @@ DONE, FAILED, WRONG_USAGE, INFEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with its code."""
-    sys.exit(_guarded(sys.argv[1:] if arguments is None else list(arguments)))
+    code = _guarded(sys.argv[1:] if arguments is None else list(arguments))
+    if code != DONE:
+        _leave_others(code)
+    sys.exit(code)
+
+
+def _leave_others(code: int) -> None:
+    """Exits at once if this is one of several processes that train together.
+
+    At a usual exit JAX waits for the others, and if one of them is gone it aborts this
+    one with pages of its own instead of the message that was given.
+    """
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _guarded(arguments: list[str]) -> int:
@@ -90,6 +108,25 @@ class Options:
     """A device.json to use instead of measuring this device."""
     ray_address: str | None = None
     """Ray cluster to search on, as "auto"; by default Ray is started here."""
+    compile: bool = False
+    """With `nas show`: compile the training step too, and tell the memory it takes."""
+    tensorboard: bool = False
+    """Also write what training tells as events for TensorBoard, to DIR/tensorboard."""
+    profile: bool = False
+    """Trace a few training steps, to DIR/profile (TensorBoard's profiler, Perfetto)."""
+    store: str | None = None
+    """Where checkpoints are copied to as well, as s3://BUCKET/NAME or any URL that
+    fsspec opens; a training that has none here goes on from the newest there."""
+    ray_workers: int | None = None
+    """Train with that many processes of Ray Train, one for each machine of the cluster
+    at --ray-address; lost ones are replaced. DIR must be on all of the machines."""
+    coordinator: str | None = None
+    """HOST:PORT of the first of several processes that train together, each started
+    with the same command; "auto" asks Slurm, Open MPI, Kubernetes or the TPU."""
+    processes: int | None = None
+    """How many processes train together, unless the cluster knows."""
+    process: int | None = None
+    """Number of this one of them, from 0, unless the cluster knows."""
 
 
 def _dispatch(command: str, target: str, rest: list[str]) -> int:
@@ -102,11 +139,14 @@ def _dispatch(command: str, target: str, rest: list[str]) -> int:
     is_run = directory.is_dir() and not target.endswith(".py")
     experiment = RunDirectory(directory).experiment() if is_run else load_recipe(target)
     options, experiment = _parse_options(command, target, experiment, rest)
-    console = Console(stderr=False)
+    from nas.hosts import join
+
+    hosts = join(options.coordinator, options.processes, options.process)
+    console = Console(stderr=False, quiet=not hosts.first)
     if command == "show":
         from nas.show import show
 
-        show(experiment, console)
+        show(experiment, console, compiled=options.compile)
         return DONE
     out = options.out or (directory if is_run else Path("runs") / _name(target))
     from nas.job import print_front, run_stages
@@ -119,8 +159,13 @@ def _dispatch(command: str, target: str, rest: list[str]) -> int:
         command=" ".join(["nas", command, target, *rest]),
         latency_profile=options.latency_profile,
         ray_address=options.ray_address,
+        tensorboard=options.tensorboard,
+        profile=options.profile,
+        hosts=hosts,
+        ray_workers=options.ray_workers,
+        store=options.store,
     )
-    if command in ("run", "report", "export"):
+    if command in ("run", "report", "export") and hosts.first:
         print_front(RunDirectory(out), console)
     return DONE
 
@@ -165,9 +210,12 @@ def _explain(error: Exception) -> int:
         Exception: The error itself, if nobody foresaw it: then the trace is wanted.
     """
     from kernels.executions import ExecutionError
-    from nas.errors import RunError, UsageError
+    from nas.errors import RunError, Stopped, UsageError
     from search.constraints import InfeasibleError
 
+    if isinstance(error, Stopped):
+        _say(str(error))
+        return error.code
     if isinstance(error, UsageError | ExecutionError):
         _say(str(error))
         return WRONG_USAGE

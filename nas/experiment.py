@@ -1,6 +1,7 @@
 """The experiment: one frozen value that says everything a run does."""
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -8,16 +9,20 @@ from jaxtyping import Float
 from kernels.executions import Execution
 from nas.data import DataSpec, StdlibText
 from nas.data.dataset import score_names
+from nas.data.reading import Reading
 from search.constraints import Bound
 from search.nsga2 import Nsga2
 from search.random_search import RandomSearch
 from search.space import Genotypes, Space
+from supernets.computing import Compute, Remat
 from supernets.decoder.spec import Decoder
 from supernets.losses.pgd import Pgd
 from supernets.multitask.spec import MultiTask
-from supernets.optimizer import AdamW
+from supernets.optimizers.adamw import AdamW
+from supernets.optimizers.registry import OptimizerSpec
 from supernets.phases import Phase, Plan
 from supernets.regularization import Regularization
+from supernets.sharding.spec import Parallel
 from supernets.vision.spec import VisionTransformer
 
 CHEAP_METRICS = ("params", "macs", "flops", "memory_mb", "latency_ms")
@@ -45,19 +50,51 @@ class Training:
     that their policy gives the teacher "frozen"."""
     regularization: Regularization = Regularization()
     """Noise on the largest subnet."""
-    optimizer: AdamW = AdamW()
+    optimizer: OptimizerSpec = AdamW()
     """How their gradient becomes an update."""
+    average: float = 0.0
+    """Decay of the moving average of the weights, which is then what is validated and
+    searched, as 0.9999 in long trainings; 0 uses the weights themselves."""
+    accumulate: int = 1
+    """Parts that each batch is computed in, one after the other; it divides the batch.
+    Takes less memory and gives the same update within rounding."""
+    compute: Compute = "float32"
+    """Type of activations and matrix products; weights stay float32."""
+    remat: Remat = "nothing"
+    """What is computed again in the backward pass instead of kept: whole "layers",
+    or all but matrix products ("dots")."""
+    parallel: Parallel = Parallel()
+    """Devices that train together; one trains alone."""
+    reading: Reading = Reading()
+    """How batches are made ahead of the steps that need them."""
+    take: Literal["last", "best"] = "last"
+    """Which weights are searched: the last, or those of the checkpoint whose mean
+    validation loss over a few fixed subnets was best."""
     validate_every: int = 50
     """Steps between evaluations of a few fixed subnets, from smallest to largest."""
     checkpoint_every: int = 50
     """Steps between checkpoints; a killed run loses at most these."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every", "checkpoint_every"):
+        names = ("steps", "batch", "accumulate", "validate_every", "checkpoint_every")
+        for name in names:
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}"
                 )
+        if self.batch % self.accumulate:
+            raise ValueError(
+                f"accumulate is {self.accumulate}, which does not divide the batch of "
+                f"{self.batch}"
+            )
+        if not 0.0 <= self.average < 1.0:
+            raise ValueError(f"average must lie in 0..1, got {self.average}")
+        if self.take == "best" and self.checkpoint_every % self.validate_every:
+            raise ValueError(
+                f"the best checkpoint is one that was validated: let checkpoint_every, "
+                f"{self.checkpoint_every}, be a multiple of validate_every, "
+                f"{self.validate_every}"
+            )
         if not 1 <= len(self.phases) <= self.steps:
             raise ValueError(
                 f"training needs 1 to {self.steps} phases, no more than it has steps, "

@@ -1,5 +1,6 @@
 """The job: six named stages over one run directory, each resumed or skipped."""
 
+import dataclasses
 import importlib
 import time
 from collections.abc import Callable, Sequence
@@ -15,10 +16,14 @@ from nas.data.dataset import score_in_words
 from nas.errors import UsageError
 from nas.experiment import Experiment
 from nas.front import Member, load_front
+from nas.hosts import ALONE, Hosts
 from nas.metrics import make_problem
 from nas.rundir import RunDirectory, short_path
 from nas.stages.context import Context
 from nas.training.sources import check_sources
+
+CLAIMED = "the run directory is claimed"
+"""Where processes that train together meet first."""
 
 STAGES = ("train", "calibrate", "search", "verify", "export", "report")
 """In order; each is a module of `nas.stages` with a function of the same name."""
@@ -33,8 +38,27 @@ def run_stages(
     command: str,
     latency_profile: Path | None = None,
     ray_address: str | None = None,
+    tensorboard: bool = False,
+    profile: bool = False,
+    hosts: Hosts = ALONE,
+    ray_workers: int | None = None,
+    store: str | None = None,
 ) -> None:
     """Runs stages in a run directory; finished ones are skipped.
+
+    Args:
+        experiment: What the run does.
+        out: Its directory.
+        stages: Names of `STAGES`, in their order.
+        console: Where it speaks to a person.
+        command: The line that started it.
+        latency_profile: See `Context`, as for what follows.
+        ray_address: A cluster to search on.
+        tensorboard: Whether training writes events.
+        profile: Whether training writes a trace.
+        hosts: The processes that train together; the first does all the rest.
+        ray_workers: How many processes of Ray train, instead of this one.
+        store: Where checkpoints are copied to as well.
 
     Raises:
         UsageError: If the directory is of another configuration, a stage before the
@@ -44,17 +68,25 @@ def run_stages(
             metric does not need a measurement.
     """
     run = RunDirectory(out)
+    context = Context(
+        experiment=experiment,
+        run=run,
+        console=console,
+        command=command,
+        latency_profile=latency_profile,
+        ray_address=ray_address,
+        tensorboard=tensorboard,
+        profile=profile,
+        hosts=hosts,
+        ray_workers=ray_workers,
+        store=store,
+    )
+    if not hosts.first:
+        _help(context, stages)
+        return
     with run.locked() as lock:
         run.check(experiment)
-        context = Context(
-            experiment=experiment,
-            run=run,
-            console=console,
-            command=command,
-            latency_profile=latency_profile,
-            ray_address=ray_address,
-            lock=lock,
-        )
+        context = dataclasses.replace(context, lock=lock)
         finished = run.finished()
         _require_earlier(run, stages, finished)
         if "train" not in finished:
@@ -64,6 +96,9 @@ def run_stages(
             _require_feasible(context)
         # Claimed only now: what was refused can be corrected and given again.
         run.claim(experiment)
+        hosts.meet(CLAIMED)
+        if "train" not in stages or "train" in finished:
+            hosts.part_ways()
         keep_memory()
         for stage in stages:
             if stage in finished and stage != "report":
@@ -73,6 +108,18 @@ def run_stages(
             start = time.monotonic()
             _stage(stage)(context)
             run.finish(stage, time.monotonic() - start)
+            if stage == "train":
+                hosts.part_ways()
+
+
+def _help(context: Context, stages: Sequence[str]) -> None:
+    """Takes part in the training of another process, if there is one to do."""
+    context.hosts.meet(CLAIMED)
+    if "train" in stages and "train" not in context.run.finished():
+        context.run.check(context.experiment)
+        keep_memory()
+        _stage("train")(context)
+    context.hosts.part_ways()
 
 
 def _stage(name: str) -> Callable[[Context], None]:

@@ -27,12 +27,15 @@ LOCAL_DEFAULTS = {
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, *, cpus: int) -> Iterator[None]:
+def ray_session(
+    address: str | None, *, cpus: int, heard: bool = False
+) -> Iterator[None]:
     """Connects to a cluster, or starts Ray on this machine; leaves it at the end.
 
     Args:
         address: Of a cluster, as "auto"; ``None`` starts one here.
         cpus: Logical processors of a local one.
+        heard: Whether what workers print is shown here.
     """
     os.environ.update(with_defaults(os.environ))
     # Imported here: it takes seconds, and reads the environment.
@@ -42,11 +45,11 @@ def ray_session(address: str | None, *, cpus: int) -> Iterator[None]:
         ray.init(
             num_cpus=cpus,
             include_dashboard=False,
-            log_to_driver=False,
+            log_to_driver=heard,
             logging_level=logging.ERROR,
         )
     else:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=heard, logging_level=logging.ERROR)
     try:
         yield
     finally:

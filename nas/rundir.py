@@ -1,11 +1,12 @@
 """The run directory: everything a run writes, complete or not there at all."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nas.config import Encoded, decode_experiment, differences, encode
@@ -13,6 +14,9 @@ from nas.errors import RunError, UsageError
 from nas.experiment import Experiment
 
 Json = dict[str, object]
+
+OPEN = ("train.parallel.", "train.reading.", "train.remat")
+"""Fields that may change at any time: they change no result beyond rounding."""
 
 LOCK_SECONDS = 20.0
 """How long to wait for the last process of a killed run to be gone."""
@@ -42,6 +46,8 @@ class RunDirectory:
         self.report = self.path / "report.html"
         self.stages = self.path / "stages.json"
         self.tune = self.path / "tune"
+        self.events = self.path / "tensorboard"
+        self.trace = self.path / "profile"
         self.lock_file = self.path / ".lock"
 
     def check(self, experiment: Experiment) -> None:
@@ -71,9 +77,14 @@ class RunDirectory:
 
         Until something has been searched, the search is open to change: a limit that
         turned out infeasible can be raised without training again. The examples that
-        subnets are evaluated on were used to validate the training.
+        subnets are evaluated on were used to validate the training. On which devices a
+        training goes on, and who reads ahead for it, is open as well.
         """
-        changed = differences(self.read_config(), encode(experiment))
+        changed = [
+            line
+            for line in differences(self.read_config(), encode(experiment))
+            if not line.startswith(OPEN)
+        ]
         if self.archive.exists():
             return changed
         return [
@@ -184,8 +195,26 @@ def _parse(path: Path) -> Encoded:
 
 def append_json_line(path: Path, value: Json) -> None:
     """Appends one JSON line."""
-    with path.open("a") as file:
-        file.write(json.dumps(value) + "\n")
+    append_json_lines(path, [value])
+
+
+def append_json_lines(path: Path, values: Sequence[Json]) -> None:
+    """Appends JSON lines: all of them, or none if the disk is full.
+
+    Raises:
+        OSError: If they cannot be written.
+    """
+    content = "".join(json.dumps(value) + "\n" for value in values).encode()
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            written = file.write(content)
+            if written < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            # A line that is half there would spoil the one after it.
+            file.truncate(before)
+            raise
 
 
 def read_json_lines(path: Path) -> list[Json]:

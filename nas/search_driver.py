@@ -4,9 +4,7 @@ It is a process of its own because Ray forks workers, which is unsafe once JAX r
 the same process; here nothing imports JAX.
 """
 
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from jaxtyping import Float
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from nas.drivers import INTERRUPTED, end_with_parent
 from nas.evaluation import MakeEvaluate
 from nas.experiment import Experiment
 from nas.metrics import final_validation, make_problem
@@ -29,8 +28,6 @@ from search.problem import Problem
 from search.random_search import RandomSearch
 from search.tune import Campaign, run_campaigns
 from search.workers import Workers
-
-PR_SET_PDEATHSIG = 1
 
 REFERENCE_MARGIN = 1.05
 """How far the reference of the hypervolume lies beyond the worst values."""
@@ -126,18 +123,8 @@ def workers(count: int, cores: int, *, local: bool) -> Workers:
     return Workers(count=count, resources=each)
 
 
-def end_with_parent() -> None:
-    """Asks the kernel to end this process when the one that started it dies.
-
-    A killed run must not leave a search behind that still writes its archive. Where the
-    kernel has no such call, the inherited lock still keeps a second run away.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

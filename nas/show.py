@@ -7,10 +7,17 @@ from rich.table import Table
 from nas.data.dataset import in_words
 from nas.experiment import Experiment
 from nas.metrics import LANDMARKS, CheapMetrics
+from nas.report import words
 
 
-def show(experiment: Experiment, console: Console) -> None:
-    """Prints the space, its landmarks and what training and search would do."""
+def show(experiment: Experiment, console: Console, *, compiled: bool = False) -> None:
+    """Prints the space, its landmarks and what training and search would do.
+
+    Args:
+        experiment: What to show.
+        console: Where.
+        compiled: Whether to compile the training step too, to tell its memory.
+    """
     space = experiment.model.space()
     axes = Table(title=f"Space: {space.size} subnets", title_justify="left")
     for heading in ("axis", "values", "decided"):
@@ -38,6 +45,65 @@ def show(experiment: Experiment, console: Console) -> None:
         highlight=False,
     )
     console.print(_executions(experiment))
+    console.print(_needs(experiment), highlight=False)
+    if compiled:
+        console.print(_compiled(experiment), highlight=False)
+
+
+def _needs(experiment: Experiment) -> str:
+    """Says what training takes of the devices here: memory, work, and time at least."""
+    import jax
+
+    from nas.dry import state_shapes
+    from nas.forecast import device_flops, forecast
+    from supernets.sharding.memory import memory_of
+
+    train, expected = experiment.train, forecast(experiment)
+    state, layout = state_shapes(experiment)
+    devices = 1 if layout is None else layout.mesh.size
+    speed = device_flops(train.compute) * devices
+    seconds = expected.step_flops * train.steps / speed
+    held = memory_of(layout, state)
+    kind = jax.devices()[0].device_kind
+    return (
+        f"Training on {devices} x {kind}\n"
+        f"memory per device: {_megabytes(held.per_device)} of weights, moments and "
+        f"averages, {_megabytes(held.gathered)} of weights gathered for a step; "
+        "gradients and activations come on top (--compile tells them)\n"
+        f"work: {expected.step_flops:.3g} FLOPs in a mean step, "
+        f"{expected.step_flops * train.steps:.3g} in all\n"
+        f"time: at least {_duration(seconds)}, at the {speed:.3g} FLOPs in a second "
+        "that products of large matrices reach here"
+    )
+
+
+def _compiled(experiment: Experiment) -> str:
+    """Says what the compiled step of the longest phase holds in memory."""
+    from nas.forecast import step_memory
+
+    held = step_memory(experiment)
+    return (
+        f"compiled step: {_megabytes(held.arguments)} of state and batch, "
+        f"{_megabytes(held.temporaries)} of activations, gradients and what else it "
+        "needs for a while, on each device"
+    )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    """Writes a time as people say it.
+
+    >>> _duration(42.4), _duration(4000.0), _duration(200_000.0)
+    ('42 s', '67 min', '2.3 days')
+    """
+    for size, unit, least in ((86_400, "days", 2), (60, "min", 2)):
+        if seconds >= least * size:
+            count = seconds / size
+            return f"{count:.1f} {unit}" if unit == "days" else f"{count:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _phases(experiment: Experiment) -> Table:
@@ -99,8 +165,8 @@ def _landmarks(experiment: Experiment) -> Table:
     genotypes = np.stack([getattr(space, label) for label in LANDMARKS])
     costs = CheapMetrics.of(experiment, None)(genotypes)
     for row, label in enumerate(LANDMARKS):
-        architecture = space.decode(genotypes[row]).to_json()
-        described = ", ".join(f"{name} {value}" for name, value in architecture.items())
+        architecture = words.architecture(space.decode(genotypes[row]).to_json())
+        described = ", ".join(f"{name} {value}" for name, value in architecture)
         table.add_row(
             label,
             f"{costs['params'][row]:,.0f}",

@@ -56,6 +56,34 @@ def _mask(stored: Stored, extents: Extents) -> Bool[Array, "..."]:
     return mask
 
 
+def update_active(
+    optimizer: optax.GradientTransformation,
+    gradient: Params,
+    active: Params | None,
+    params: Params,
+    state: optax.OptState,
+) -> tuple[Params, optax.OptState]:
+    """Returns parameters and the optimiser's state after an update of what is active.
+
+    Args:
+        optimizer: Makes the update.
+        gradient: Of the step.
+        active: Which entries, in the structure of the parameters; all if ``None``.
+        params: Before the update.
+        state: Of the optimiser.
+
+    Raises:
+        ValueError: If the optimiser keeps something of another shape of a weight.
+    """
+    # Optax adds whole to real numbers, which a program may have forbidden.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, kept = optimizer.update(gradient, state, params)
+    new = jax.tree.map(jnp.add, params, updates), kept
+    if active is None:
+        return new
+    return hold_inactive(optimizer, active, new=new, old=(params, state))
+
+
 def hold_inactive(
     optimizer: optax.GradientTransformation,
     active: Params,
@@ -65,8 +93,9 @@ def hold_inactive(
 ) -> tuple[Params, optax.OptState]:
     """Returns the new parameters and moments where active, and the old elsewhere.
 
-    Counts go on for all: bias corrections and schedules are those of the run, where
-    PyTorch counts the updates of each parameter.
+    The mean of a row or column of a factored moment counts as active where one of its
+    entries is. Counts go on for all: bias corrections and schedules are those of the
+    run, where PyTorch counts the updates of each parameter.
 
     Args:
         optimizer: Whose state it is.
@@ -77,5 +106,7 @@ def hold_inactive(
     Raises:
         ValueError: If the optimiser keeps something of another shape of a weight.
     """
-    touched = of_weights(optimizer, new[1], new[0], active, otherwise=True)
+    touched = of_weights(
+        optimizer, new[1], new[0], active, along=jnp.any, otherwise=True
+    )
     return jax.tree.map(jnp.where, (active, touched), new, old)

@@ -82,7 +82,7 @@ def sort_state(
     *,
     within: Mapping[str, Collection[int]] | None = None,
 ) -> TrainState:
-    """Returns the state with channels sorted, in weights and moments alike.
+    """Returns the state with channels sorted, in weights, averages and moments alike.
 
     Training goes on as if channels had been in this order from the start. Logits of the
     largest subnet do not change; its features do change places where the model width is
@@ -115,9 +115,15 @@ def sort_state(
             for path, variable in nnx.to_flat_state(state.params)
         )
         kept = of_weights(
-            optimizer, state.optimizer, state.params, tree, otherwise=_Moves(())
+            optimizer,
+            state.optimizer,
+            state.params,
+            tree,
+            along=_Moves.without,
+            otherwise=_Moves(()),
         )
-        return jax.tree.map(_moved, state, TrainState(tree, kept))
+        average = None if state.average is None else tree
+        return jax.tree.map(_moved, state, TrainState(tree, kept, average))
 
     shardings = jax.tree.map(_sharding, state)
     return jax.jit(sort, out_shardings=shardings)(state)
@@ -271,6 +277,16 @@ class _Moves:
     """What happens to a weight; no pytree, so that it is a leaf in a tree of them."""
 
     moves: tuple[_Move, ...]
+
+    def without(self, axis: int) -> "_Moves":
+        """Returns what happens to the mean of a weight over an axis."""
+        return _Moves(
+            tuple(
+                move._replace(axis=move.axis - (move.axis > axis))
+                for move in self.moves
+                if move.axis != axis
+            )
+        )
 
 
 def _moved(array: Array, moves: _Moves) -> Array:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,14 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from kernels.extents import Extent, prefix_mask
+from supernets.computing import Compute, Remat
 from supernets.losses.loss import Outputs
 from supernets.lowering import Extents
 from supernets.regularization import Noise
+from supernets.rematerialization import recompute
 from supernets.weights import Params
+
+Tree = TypeVar("Tree")
 
 Inputs = Int[Array, "batch tokens"] | Float[Array, "batch height width channels"]
 
@@ -62,6 +66,8 @@ class Subnet:
         extents: Which subnet.
         noise: Of training.
         depths: Layers that run before each of its exits, fewest first.
+        compute: The type of weights and activations in it; it gives float32 either way.
+        remat: What its gradient computes again.
     """
 
     graph: nnx.GraphDef[nnx.Module]
@@ -69,6 +75,8 @@ class Subnet:
     extents: Extents
     noise: Noise | None = None
     depths: tuple[int, ...] = ()
+    compute: Compute = "float32"
+    remat: Remat = "nothing"
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """Runs the subnet.
@@ -76,7 +84,9 @@ class Subnet:
         Raises:
             TypeError: If the graph is of something else than a `Supernet`.
         """
-        return self._supernet().outputs(inputs, self.extents, noise=self.noise)
+        inputs = self._cast(inputs)
+        outputs = self._supernet().outputs(inputs, self.extents, noise=self.noise)
+        return cast(outputs, self.compute, "float32")
 
     def detached(self) -> "Subnet":
         """Returns it as it is evaluated: no noise, no gradient to weights."""
@@ -85,16 +95,30 @@ class Subnet:
 
     def exits(self, inputs: Inputs) -> tuple[Outputs, ...]:
         """Runs it once and reads the head after each choice of depth."""
-        return self._supernet().exits(inputs, self.extents)
+        exits = self._supernet().exits(self._cast(inputs), self.extents)
+        return cast(exits, self.compute, "float32")
+
+    def _cast(self, tree: Tree) -> Tree:
+        return cast(tree, "float32", self.compute)
 
     def _supernet(self) -> Supernet:
-        supernet = nnx.merge(self.graph, self.params)
+        supernet = nnx.merge(self.graph, self._cast(self.params))
+        recompute(supernet, self.remat)
         if not isinstance(supernet, Supernet):
             raise TypeError(
                 f"{type(supernet).__name__} is no supernet to train: that takes "
                 "methods `outputs` and `exits` (see supernets.network.Supernet)"
             )
         return supernet
+
+
+def cast(tree: Tree, of: Compute, to: Compute) -> Tree:
+    """Returns the arrays of a tree, with those of one type in another."""
+
+    def one(leaf: Array) -> Array:
+        return leaf.astype(to) if leaf.dtype == of else leaf
+
+    return jax.tree.map(one, tree)
 
 
 def padded_features(

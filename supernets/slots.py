@@ -91,6 +91,28 @@ def require_examples(slots: Sequence[Slot], examples: Examples) -> None:
         )
 
 
+def require_batch(
+    size: int, slots: Sequence[Slot], examples: Examples, accumulate: int
+) -> None:
+    """Checks that a batch divides into parts for slots, and these into micro-batches.
+
+    Args:
+        size: Examples in the batch.
+        slots: Of a step.
+        examples: What slots see.
+        accumulate: Micro-batches.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    parts = len(slots) if examples == "own" else 1
+    if size % (parts * accumulate):
+        raise ValueError(
+            f"a batch of {size} examples does not divide into {accumulate} "
+            f"micro-batches of {parts} parts; take a multiple of {parts * accumulate}"
+        )
+
+
 def require_draw(draw: Draw, slots: Sequence[Slot], space: Space) -> None:
     """Refuses a draw that would train something else than is meant, unseen.
 

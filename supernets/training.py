@@ -1,31 +1,33 @@
 """One compiled step that trains every subnet that a policy draws."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from kernels.executions import Execution
 from search.space import Space
-from supernets.activity import active_entries, hold_inactive
-from supernets.execution import run_subnet
-from supernets.losses.entropy import data_loss
+from supernets.activity import update_active
+from supernets.averaging import averaged
+from supernets.computing import Compute, Remat
+from supernets.learning import Carry, Fill, Learner, Teachers, Told, Total, zeros_like
 from supernets.losses.loss import Batch, Outputs
-from supernets.losses.losses import Losses, exit_depths
-from supernets.lowering import Extents, fixed_extents, indexed_extents
-from supernets.network import Subnet
+from supernets.losses.losses import Losses
 from supernets.policies.policy import Draw, Slot, Teacher
 from supernets.regularization import Regularization
+from supernets.rematerialization import compiler_options
+from supernets.sharding.layout import Layout
 from supernets.slots import (
     Examples,
     groups,
+    require_batch,
     require_draw,
     require_examples,
     require_teachers,
@@ -34,10 +36,22 @@ from supernets.weights import Params
 
 
 class TrainState(NamedTuple):
-    """What a step changes; everything that must be saved to resume exactly."""
+    """What a step changes; everything that must be saved to resume exactly.
+
+    Attributes:
+        params: The weights that are trained.
+        optimizer: The state of the optimiser.
+        average: The moving average of the weights, if there is one.
+    """
 
     params: Params
     optimizer: optax.OptState
+    average: Params | None = None
+
+    @property
+    def evaluated(self) -> Params:
+        """The weights to evaluate: the average if there is one."""
+        return self.params if self.average is None else self.average
 
 
 class StepMetrics(NamedTuple):
@@ -46,11 +60,15 @@ class StepMetrics(NamedTuple):
     Attributes:
         losses: Of each slot against the data, in nats, summed over tasks; not a number
             for slots of weight zero, which are not run.
-        gradient_norm: Of the whole step, before the optimiser clips it.
+        gradient_norm: Of the whole step, before the optimiser clips it. If it is not
+            finite, the step changed nothing.
+        gradient_norms: Of each slot's share of it, also not a number for slots that are
+            not run; of several micro-batches their sum.
     """
 
     losses: Float[Array, " slots"]
     gradient_norm: Float[Array, ""]
+    gradient_norms: Float[Array, " slots"]
 
 
 TrainStep = Callable[[TrainState, Batch, Draw, int], tuple[TrainState, StepMetrics]]
@@ -58,11 +76,22 @@ TrainStep = Callable[[TrainState, Batch, Draw, int], tuple[TrainState, StepMetri
 
 
 def initial_state(
-    supernet: nnx.Module, optimizer: optax.GradientTransformation
+    supernet: nnx.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    averaged: bool = False,
 ) -> TrainState:
-    """Returns the state before the first step."""
+    """Returns the state before the first step.
+
+    Args:
+        supernet: With the weights that training starts from.
+        optimizer: What keeps the rest of the state.
+        averaged: Whether the step is one that averages weights.
+    """
     params = nnx.state(supernet, nnx.Param)
-    return TrainState(params, optimizer.init(params))
+    # Memory of its own: a step takes over that of the weights.
+    average = jax.tree.map(jnp.copy, params) if averaged else None
+    return TrainState(params, optimizer.init(params), average)
 
 
 def make_train_step(
@@ -77,7 +106,12 @@ def make_train_step(
     examples: Examples = "shared",
     seed: int = 0,
     execution: Execution = "auto",
-) -> TrainStep:
+    accumulate: int = 1,
+    average: float = 0.0,
+    compute: Compute = "float32",
+    remat: Remat = "nothing",
+    layout: Layout | None = None,
+) -> "CompiledStep":
     """Returns the jitted step; it compiles once, whatever subnets fill its slots.
 
     Fixed slots are traced with static sizes. Neighbouring slots that are alike share
@@ -86,6 +120,14 @@ def make_train_step(
 
     A slot that learns from the ``previous`` one learns from the last that was run.
     Teachers give what they give in training: the largest with its noise.
+
+    A step whose gradient is not finite returns the state that it was given.
+
+    Weights, their gradients and the state of the optimiser are float32. In bfloat16
+    run the networks between them, but for statistics of norms and the softmax of
+    attention; logits and losses are float32 again. There is no float16: its exponents
+    are too few for gradients, whose loss would have to be scaled step by step, and
+    accelerators that compute in it and not in bfloat16 are no longer made.
 
     Args:
         supernet: The supernet; its parameters are not kept.
@@ -97,95 +139,66 @@ def make_train_step(
         frozen: Weights of a largest subnet that teaches and does not learn, in memory
             that no state shares.
         examples: What slots see: all of them the whole batch, or each its own part of
-            it, which then holds as many examples for each slot, one after the other.
+            it, which then holds as many examples for each slot: the first of every
+            slot, then the second of every slot, and so on.
             As many passes learn from more examples then; teachers are not possible.
         seed: Of noise and adversaries.
         execution: How subnets of traced sizes run; see `kernels.dispatch`.
+        accumulate: Micro-batches that the examples of each slot are cut into. They run
+            one after the other with the same draw, in the memory of one, and give the
+            gradient of the whole, up to rounding, where losses are means over examples.
+            Noise and the picks among candidates are those of each micro-batch.
+        average: Decay of the moving average of the weights, 0 to below 1; 0 for none.
+            At step t, from 0, it is at most (1 + t) / (10 + t), so that the start is
+            soon forgotten (TensorFlow's ExponentialMovingAverage). Weights that stand
+            still in a step count as they are.
+        compute: The type that networks compute in.
+        remat: What is computed again in the backward pass, to need less memory.
+        layout: Where state and batches lie, on several devices: states are those that
+            it placed, batches those that it made. Frozen weights are as on one device.
 
     Raises:
-        ValueError: If a slot's teacher is not there, or what its loss needs. The step
-            raises it if a draw does not fit the slots.
+        ValueError: If a slot's teacher is not there, or what its loss needs, or if a
+            number is out of range. The step raises it if a draw does not fit the slots,
+            the batch does not divide, or the state has no average, or one too many.
     """
     losses, regularization = losses or Losses(), regularization or Regularization()
     require_teachers(slots, has_frozen=frozen is not None)
     require_examples(slots, examples)
     losses.require(slots, space, noisy=regularization.noisy)
-    step = _Step(
+    if accumulate < 1:
+        raise ValueError(f"accumulate must be at least 1, got {accumulate}")
+    if not 0.0 <= average < 1.0:
+        raise ValueError(f"average must lie in 0..1 and below 1, got {average}")
+    learner = Learner(
         graph=nnx.graphdef(supernet),
         # Shapes alone: what is traced must not hold parameters that steps give away.
         supernet=nnx.eval_shape(lambda: supernet),
         space=space,
-        optimizer=optimizer,
-        slots=slots,
         losses=losses,
         regularization=regularization,
-        examples=examples,
         execution=execution,
+        compute=compute,
+        remat=remat,
+        layout=layout,
     )
-    compiled = jax.jit(step, donate_argnums=0)
+    step = _Step(learner, optimizer, slots, examples, accumulate, average)
+    options = compiler_options(remat, _platform(layout))
+    jit = functools.partial(jax.jit, compiler_options=options) if options else jax.jit
+    if layout is not None and frozen is not None:
+        frozen = layout.place(frozen)
     key = jax.random.key(seed)
-
-    def run(
-        state: TrainState, batch: Batch, draw: Draw, number: int
-    ) -> tuple[TrainState, StepMetrics]:
-        require_draw(draw, slots, space)
-        return compiled(state, batch, draw, key, number, frozen)
-
-    return run
-
-
-class _Fill(NamedTuple):
-    """What fills a slot.
-
-    Attributes:
-        genotypes: Its candidates.
-        share: Of its gradient in that of the step; zero if it is not run.
-        key: Of its randomness.
-        batch: Its own examples, if they are not shared.
-    """
-
-    genotypes: Int[Array, "candidates genes"]
-    share: Float[Array, ""]
-    key: Array
-    batch: Batch | None
-
-
-class _Carry(NamedTuple):
-    """What goes from slot to slot.
-
-    Attributes:
-        gradient: Of the slots so far.
-        active: Entries used so far; ``None`` where a step uses all of them anyway.
-        previous: What the last slot gave; ``None`` where nobody learns from it.
-    """
-
-    gradient: Params
-    active: Params | None
-    previous: Outputs | None
-
-
-class _Learnt(NamedTuple):
-    """What a subnet makes of the batch: gradient, loss on the data, outputs."""
-
-    gradient: Params
-    loss: Float[Array, ""]
-    outputs: Outputs
-
-
-Teachers = Mapping[Teacher, Outputs | None]
+    return CompiledStep(step, jit(step, donate_argnums=0), key, frozen)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Step:
-    graph: nnx.GraphDef[nnx.Module]
-    supernet: nnx.Module
-    space: Space
+    learner: Learner
     optimizer: optax.GradientTransformation
     slots: tuple[Slot, ...]
-    losses: Losses
-    regularization: Regularization
     examples: Examples
-    execution: Execution
+    accumulate: int
+    average: float
 
     def __call__(
         self,
@@ -196,42 +209,79 @@ class _Step:
         number: Int[Array, ""],
         frozen: Params | None,
     ) -> tuple[TrainState, StepMetrics]:
-        params, shares = state.params, self._shares(draw)
-        keys = jax.random.split(jax.random.fold_in(key, number), len(self.slots))
+        key = jax.random.fold_in(key, number)
+        gathered = self.learner.gathered
+        params = gathered(state.params)
+        frozen = None if frozen is None else gathered(frozen)
+        learn = functools.partial(self._pass, params, draw, frozen)
+        total = self._nothing(state.params)
+        if self.accumulate == 1:
+            total, told = learn(total, (batch, key))
+        else:
+            parts = jax.tree.map(self._micro_batches, batch)
+            keys = jax.random.split(key, self.accumulate)
+            total, several = jax.lax.scan(learn, total, (parts, keys))
+            told = Told(jnp.mean(several.loss, 0), jnp.sum(several.gradient_norm, 0))
+        norm = optax.tree.norm(total.gradient)
+        new = self._update(state, total, number)
+        kept = jax.tree.map(
+            functools.partial(jnp.where, jnp.isfinite(norm)), new, state
+        )
+        kept = self.learner.scattered(kept)
+        return kept, StepMetrics(told.loss, norm, told.gradient_norm)
+
+    def _pass(
+        self,
+        params: Params,
+        draw: Draw,
+        frozen: Params | None,
+        total: Total,
+        part: tuple[Batch, Array],
+    ) -> tuple[Total, Told]:
+        """Adds what all slots learn from examples to a total."""
+        (batch, key), shares = part, self._shares(draw)
+        keys = jax.random.split(key, len(self.slots))
         own = self.examples == "own"
         parts = jax.tree.map(self._by_slot, batch) if own else None
-        fills = _Fill(jnp.asarray(draw.genotypes), shares, keys, parts)
+        fills = Fill(jnp.asarray(draw.genotypes), shares, keys, parts)
         teachers: dict[Teacher, Outputs | None] = {"data": None}
-        teachers["frozen"] = self._frozen(frozen, batch, shares)
-        carry, losses = self._start(params, batch), list[Array]()
+        teachers["frozen"] = self.learner.taught_by(frozen, self.slots, batch, shares)
+        carry = Carry(total, self._unspoken(params, batch))
+        told = list[Told]()
         for group in groups(self.slots):
-            run = functools.partial(self._fill, group.slot, params, batch, teachers)
+            run = self._runs(group.slot, params, batch, teachers)
             if group.single:
-                carry, loss = run(carry, _rows(fills, group.rows.start))
-                losses.append(loss[None])
+                carry, one = run(carry, _rows(fills, group.rows.start))
+                told.append(Told(*(value[None] for value in one)))
             else:
                 carry, several = jax.lax.scan(run, carry, _rows(fills, group.rows))
-                losses.append(several)
+                told.append(several)
             if group.rows.start == 0:
                 teachers["largest"] = carry.previous
                 if "previous" not in self._taught:
                     carry = carry._replace(previous=None)
-        norm = optax.tree.norm(carry.gradient)
-        metrics = StepMetrics(jnp.concatenate(losses), norm)
-        return self._update(state, carry), metrics
+        return carry.total, Told(*map(jnp.concatenate, zip(*told, strict=True)))
+
+    def _runs(
+        self, slot: Slot, params: Params, batch: Batch, teachers: Teachers
+    ) -> Callable[[Carry, Fill], tuple[Carry, Told]]:
+        return functools.partial(self.learner.fill, slot, params, batch, teachers)
 
     def _by_slot(self, part: Array) -> Array:
-        return part.reshape(len(self.slots), -1, *part.shape[1:])
+        # Neighbours are of different slots, so that every device has some of each.
+        return part.reshape(-1, len(self.slots), *part.shape[1:]).swapaxes(0, 1)
+
+    def _micro_batches(self, part: Array) -> Array:
+        """Cuts the examples of each slot, or of all, into an axis in front."""
+        parts = len(self.slots) if self.examples == "own" else 1
+        cut = part.reshape(-1, self.accumulate, parts, *part.shape[1:])
+        return cut.swapaxes(0, 1).reshape(self.accumulate, -1, *part.shape[1:])
 
     def _shares(self, draw: Draw) -> Float[Array, " slots"]:
         weights = jnp.asarray(draw.weights)
-        if self.losses.reduction == "sum":
-            return weights
-        return weights / jnp.sum(weights)
-
-    @functools.cached_property
-    def _largest(self) -> Extents:
-        return fixed_extents(self.space, self.space.largest)
+        if self.learner.losses.reduction == "mean":
+            weights = weights / jnp.sum(weights)
+        return weights / self.accumulate if self.accumulate > 1 else weights
 
     @functools.cached_property
     def _taught(self) -> set[Teacher]:
@@ -240,157 +290,100 @@ class _Step:
     @functools.cached_property
     def _uses_all(self) -> bool:
         """Whether the step always trains a subnet that uses every weight."""
-        largest = self.space.active_layers(self.space.largest[None])
+        space = self.learner.space
+        largest = space.active_layers(space.largest[None])
         always = any(slot.fixed and not slot.optional for slot in self.slots)
         return always and bool(largest.all())
 
-    def _frozen(
-        self, frozen: Params | None, batch: Batch, shares: Float[Array, " slots"]
-    ) -> Outputs | None:
-        """Runs the frozen teacher, unless nobody learns from it in this step."""
-        pupils = [i for i, slot in enumerate(self.slots) if slot.teacher == "frozen"]
-        if frozen is None or not pupils:
+    def _nothing(self, params: Params) -> Total:
+        """Returns no gradient and no activity yet, in the shapes that slots add to."""
+        active = None if self._uses_all else zeros_like(params, bool)
+        return self.learner.scattered(Total(zeros_like(params), active))
+
+    def _unspoken(self, params: Params, batch: Batch) -> Outputs | None:
+        """Returns what no slot has given yet, if one learns from another."""
+        if not self._taught & {"largest", "previous"}:
             return None
-        network = Subnet(self.graph, frozen, self._largest)
-        if not all(self.slots[i].optional for i in pupils):
-            return network(batch.inputs)
-        shapes = jax.eval_shape(network, batch.inputs)
+        network = self.learner.network(params, self.learner.largest)
+        return zeros_like(jax.eval_shape(network, batch.inputs))
 
-        def nothing(_: Array) -> Outputs:
-            return _zeros(shapes)
-
-        needed = jnp.any(shares[np.asarray(pupils)] > 0)
-        return jax.lax.cond(needed, network, nothing, batch.inputs)
-
-    def _start(self, params: Params, batch: Batch) -> _Carry:
-        """Returns nothing yet, in the shapes that slots add to."""
-        active = previous = None
-        if not self._uses_all:
-            active = _zeros(params, bool)
-        if self._taught & {"largest", "previous"}:
-            network = Subnet(self.graph, params, self._largest)
-            previous = _zeros(jax.eval_shape(network, batch.inputs))
-        return _Carry(_zeros(params), active, previous)
-
-    def _fill(
-        self,
-        slot: Slot,
-        params: Params,
-        batch: Batch,
-        teachers: Teachers,
-        carry: _Carry,
-        fill: _Fill,
-    ) -> tuple[_Carry, Float[Array, ""]]:
-        """Trains what fills a slot; returns the loss on the data."""
-        batch = batch if fill.batch is None else fill.batch
-        teacher = (
-            carry.previous if slot.teacher == "previous" else teachers[slot.teacher]
-        )
-
-        def train(carry: _Carry) -> tuple[_Carry, Float[Array, ""]]:
-            operands = params, batch, teacher, fill.share, fill.key
-            if slot.fixed:
-                extents = self._largest
-                learnt = self._learn(slot, extents, *operands)
-            else:
-                genotype = self._picked(slot, params, batch, fill)
-                extents = indexed_extents(self.space, genotype, "masked")
-                learn = functools.partial(self._learn, slot)
-                learnt = run_subnet(
-                    self.space, genotype, learn, *operands, execution=self.execution
-                )
-            return self._added(carry, learnt, extents), learnt.loss
-
-        if not slot.optional:
-            return train(carry)
-        return jax.lax.cond(fill.share > 0, train, _left_out, carry)
-
-    def _picked(
-        self, slot: Slot, params: Params, batch: Batch, fill: _Fill
-    ) -> Int[Array, " genes"]:
-        """Returns the candidate that is trained, by its loss on the step's batch."""
-        offered = fill.genotypes[: slot.candidates]
-        if slot.candidates == 1:
-            return offered[0]
-
-        def loss(extents: Extents, params: Params, batch: Batch) -> Float[Array, ""]:
-            outputs = Subnet(self.graph, params, extents)(batch.inputs)
-            return data_loss(outputs.logits, batch.targets)
-
-        def score(genotype: Int[Array, " genes"]) -> Float[Array, ""]:
-            return run_subnet(
-                self.space, genotype, loss, params, batch, execution=self.execution
-            )
-
-        scores = jax.lax.map(score, offered)
-        pick = jnp.argmin(scores) if slot.keep == "best" else jnp.argmax(scores)
-        return offered[pick]
-
-    def _learn(
-        self,
-        slot: Slot,
-        extents: Extents,
-        params: Params,
-        batch: Batch,
-        teacher: Outputs | None,
-        share: Float[Array, ""],
-        key: Array,
-    ) -> _Learnt:
-        loss, (noise_key, loss_key) = self.losses.of(slot), jax.random.split(key)
-        noisy = slot.role == "largest"
-        noise = self.regularization.noise(noise_key) if noisy else None
-
-        def objective(params: Params) -> tuple[Float[Array, ""], Outputs]:
-            depths = exit_depths(self.space)
-            network = Subnet(self.graph, params, extents, noise, depths)
-            lesson = loss(network, batch, teacher, loss_key)
-            # Here a share costs a product of two numbers, later one with each gradient.
-            return share * lesson.objective, lesson.outputs
-
-        gradient, outputs = jax.grad(objective, has_aux=True)(params)
-        return _Learnt(gradient, data_loss(outputs.logits, batch.targets), outputs)
-
-    def _added(self, carry: _Carry, learnt: _Learnt, extents: Extents) -> _Carry:
-        gradient = jax.tree.map(jnp.add, carry.gradient, learnt.gradient)
-        active, previous = carry.active, carry.previous
-        if active is not None:
-            used = active_entries(self.supernet, extents)
-            active = jax.tree.map(jnp.logical_or, active, used)
-        if previous is not None:
-            previous = learnt.outputs
-        return _Carry(gradient, active, previous)
-
-    def _update(self, state: TrainState, carry: _Carry) -> TrainState:
-        # Optax adds whole to real numbers, which a program may have forbidden.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, kept = self.optimizer.update(
-                carry.gradient, state.optimizer, state.params
-            )
-        params = jax.tree.map(jnp.add, state.params, updates)
-        if carry.active is None:
-            return TrainState(params, kept)
-        new = hold_inactive(
+    def _update(
+        self, state: TrainState, total: Total, number: Int[Array, ""]
+    ) -> TrainState:
+        params, kept = update_active(
             self.optimizer,
-            carry.active,
-            new=(params, kept),
-            old=(state.params, state.optimizer),
+            total.gradient,
+            total.active,
+            state.params,
+            state.optimizer,
         )
-        return TrainState(*new)
+        average = state.average
+        if average is not None:
+            average = averaged(average, params, self.average, number)
+        return TrainState(params, kept, average)
 
 
-def _left_out(carry: _Carry) -> tuple[_Carry, Float[Array, ""]]:
-    return carry, jnp.full((), jnp.nan)
+@dataclasses.dataclass(frozen=True, eq=False)
+class CompiledStep:
+    """A training step, compiled when it is first run; see `make_train_step`.
+
+    Attributes:
+        step: As a function.
+        program: The same, jitted.
+        key: Of its randomness.
+        frozen: Weights of the frozen teacher, if there is one.
+    """
+
+    step: _Step
+    program: jax.stages.Wrapped
+    key: Array
+    frozen: Params | None
+
+    def __call__(
+        self, state: TrainState, batch: Batch, draw: Draw, number: int
+    ) -> tuple[TrainState, StepMetrics]:
+        """Runs a step; takes over the memory of the state.
+
+        Raises:
+            ValueError: If draw, batch or state do not fit the step.
+        """
+        with self._ready(state, batch, draw):
+            return self.program(state, batch, draw, self.key, number, self.frozen)
+
+    def lower(
+        self, state: TrainState, batch: Batch, draw: Draw, number: int
+    ) -> jax.stages.Lowered:
+        """Returns the lowered program for arguments of which shapes are enough.
+
+        Raises:
+            ValueError: If draw, batch or state do not fit the step.
+        """
+        with self._ready(state, batch, draw):
+            return self.program.lower(state, batch, draw, self.key, number, self.frozen)
+
+    @contextlib.contextmanager
+    def _ready(self, state: TrainState, batch: Batch, draw: Draw) -> Iterator[None]:
+        step, layout = self.step, self.step.learner.layout
+        require_draw(draw, step.slots, step.learner.space)
+        size = batch.inputs.shape[0]
+        require_batch(size, step.slots, step.examples, step.accumulate)
+        if (state.average is not None) != (step.average > 0):
+            raise ValueError(
+                f"a step with an average of decay {step.average} needs a state of "
+                f"`initial_state(..., averaged={step.average > 0})`"
+            )
+        with contextlib.nullcontext() if layout is None else jax.set_mesh(layout.mesh):
+            yield
 
 
-def _rows(fills: _Fill, rows: int | slice) -> _Fill:
+def _platform(layout: Layout | None) -> str:
+    if layout is None:
+        return jax.default_backend()
+    return layout.mesh.devices.flat[0].platform
+
+
+def _rows(fills: Fill, rows: int | slice) -> Fill:
     def some(part: Array) -> Array:
         return part[rows]
 
     return jax.tree.map(some, fills)
-
-
-def _zeros(tree: PyTree, dtype: type[bool] | None = None) -> PyTree:
-    def zeros(leaf: Array | jax.ShapeDtypeStruct) -> Array:
-        return jnp.zeros(leaf.shape, dtype or leaf.dtype)
-
-    return jax.tree.map(zeros, tree)

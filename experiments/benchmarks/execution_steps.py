@@ -27,7 +27,7 @@ from supernets.losses.entropy import cross_entropy, distillation
 from supernets.losses.loss import Batch
 from supernets.losses.losses import Losses
 from supernets.lowering import fixed_extents
-from supernets.optimizer import AdamW
+from supernets.optimizers.adamw import AdamW
 from supernets.policies.policy import Draw, Moment, Subnets
 from supernets.policies.sandwich import Sandwich
 from supernets.training import TrainState, initial_state, make_train_step

@@ -38,7 +38,7 @@ from supernets.losses.entropy import cross_entropy
 from supernets.losses.loss import Batch, Outputs
 from supernets.losses.losses import Losses
 from supernets.lowering import Extents, fixed_extents
-from supernets.optimizer import AdamW
+from supernets.optimizers.adamw import AdamW
 from supernets.policies.policy import Moment, Subnets
 from supernets.policies.sandwich import Sandwich
 from supernets.regularization import Noise

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from nas import AdamW, Decoder, Phase, StdlibText
 from nas.data.dataset import Split
+from nas.forecast import mean_work
 from search.space import Genotypes, Space
 from supernets.evaluation import make_evaluate
 from supernets.losses.loss import Batch
@@ -193,29 +194,6 @@ class Trainer:
 
         parts = np.array_split(np.arange(count), -(-count // AT_ONCE))
         return np.mean([part(rows) for rows in parts], axis=0).tolist()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a mean step of a plan does.
-
-    Attributes:
-        passes: Subnets that run forward and backward.
-        macs: Their multiply-accumulates, forward, for one window.
-    """
-
-    passes: float
-    macs: float
-
-
-def mean_work(plan: Plan, numbers: Sequence[int] | None = None) -> Work:
-    """Returns the mean work of a step; of all, unless some are named."""
-    chosen = range(plan.steps) if numbers is None else numbers
-    draws = [plan.step(number).draw for number in chosen]
-    trained = [draw.genotypes[draw.weights > 0, 0] for draw in draws]
-    counts = [len(rows) for rows in trained]
-    macs = float(plan.cost(np.concatenate(trained)).sum())
-    return Work(passes=float(np.mean(counts)), macs=macs / len(draws))
 
 
 def step_times(

@@ -19,13 +19,12 @@ from experiments.benchmarks.policies_training import (
     Scores,
     Setting,
     Trainer,
-    Work,
-    mean_work,
     step_times,
 )
 from nas import Phase
 from nas.config import encode
 from nas.errors import UsageError
+from nas.forecast import Work, mean_work
 from nas.progress import progress
 from nas.rundir import append_json_line, read_json_lines, write_bytes
 from search.space import Genotypes

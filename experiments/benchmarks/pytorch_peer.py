@@ -144,7 +144,9 @@ class Trainer:
             fused=True,
         )
         steps = exercise["steps"]
-        rate = functools.partial(_rate, round(settings["warmup"] * steps), steps)
+        rate = functools.partial(
+            _rate, round(settings["schedule"]["warmup"] * steps), steps
+        )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, rate)
 
     def step(

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 Split = Literal["train", "search", "test"]
 """What weights learn from; what subnets are compared on; what a result is told on."""
 
+SPLITS: tuple[Split, ...] = ("train", "search", "test")
+
 Inputs = (
     Int[np.ndarray, "examples tokens"]
     | Float[np.ndarray, "examples height width channels"]
@@ -16,6 +18,9 @@ Inputs = (
 Labels = Int[np.ndarray, "examples *positions"]
 Targets = Labels | Mapping[str, Labels]
 Classes = int | Mapping[str, int]
+
+EVERY = slice(None)
+"""All examples of a step."""
 
 
 class Examples(NamedTuple):
@@ -74,8 +79,18 @@ class Dataset(Protocol):
         """
         ...
 
-    def batch(self, *, size: int, seed: int, step: int) -> Examples:
-        """Returns a step's training examples; a pure function of its arguments."""
+    def batch(
+        self, *, size: int, seed: int, step: int, rows: slice = EVERY
+    ) -> Examples:
+        """Returns a step's training examples; a pure function of its arguments.
+
+        Args:
+            size: Examples in the step, of all hosts together.
+            seed: Of their order, and of what is done to them.
+            step: Number of the step, from 0.
+            rows: Which of them are returned. The others are not read from files, so
+                that each host reads its own part only.
+        """
         ...
 
     def fixed(self, split: Split, count: int) -> Examples:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-from nas.data.dataset import Examples, Labels, Split
+from nas.data.dataset import EVERY, Examples, Labels, Split
 from nas.data.digits import (
     CLASSES,
     SIDE,
@@ -60,7 +60,9 @@ class DigitPairs(DigitImages):
         """Number of classes of each task."""
         return {"left": CLASSES, "right": CLASSES}
 
-    def batch(self, *, size: int, seed: int, step: int) -> Examples:
+    def batch(
+        self, *, size: int, seed: int, step: int, rows: slice = EVERY
+    ) -> Examples:
         """Returns a step's training images, each with another partner when it comes.
 
         A pure function of its arguments.
@@ -68,7 +70,8 @@ class DigitPairs(DigitImages):
         count = len(labelled("train").digits)
         left = epoch_rows(count, size=size, seed=seed, step=step)
         rng = np.random.default_rng([seed, step, PARTNERS])
-        return Examples(*_laid("train", left, rng.integers(0, count, size)))
+        right = rng.integers(0, count, size)
+        return Examples(*_laid("train", left[rows], right[rows]))
 
     def fixed(self, split: Split, count: int) -> Examples:
         """Returns the first pairs of a split, always the same ones."""

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-from nas.data.dataset import Examples, Labels, Split
+from nas.data.dataset import EVERY, Examples, Labels, Split
 from nas.data.digits import (
     CLASSES,
     SIDE,
@@ -52,15 +52,20 @@ class DigitTasks(DigitImages):
         """Number of classes of each task."""
         return {"digit": CLASSES, "corner": CORNERS}
 
-    def batch(self, *, size: int, seed: int, step: int) -> Examples:
+    def batch(
+        self, *, size: int, seed: int, step: int, rows: slice = EVERY
+    ) -> Examples:
         """Returns a step's training images, each somewhere else whenever it comes.
 
         A pure function of its arguments.
         """
         images, digits = labelled("train")
-        rows = epoch_rows(len(digits), size=size, seed=seed, step=step)
+        drawn = epoch_rows(len(digits), size=size, seed=seed, step=step)
         rng = np.random.default_rng([seed, step, PLACES])
-        return Examples(*_placed(images[rows], digits[rows], rng))
+        # All are placed: which rows are asked for must not move any.
+        placed, targets = _placed(images[drawn], digits[drawn], rng)
+        asked = {task: labels[rows] for task, labels in targets.items()}
+        return Examples(placed[rows], asked)
 
     def fixed(self, split: Split, count: int) -> Examples:
         """Returns the first images of a split, each always in the same place."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from nas.data.dataset import Examples, Split
+from nas.data.dataset import EVERY, Examples, Split
 
 CLASSES = 10
 SIDE = 8
@@ -98,19 +98,21 @@ class Digits(DigitImages):
         """Number of digits."""
         return CLASSES
 
-    def batch(self, *, size: int, seed: int, step: int) -> Examples:
+    def batch(
+        self, *, size: int, seed: int, step: int, rows: slice = EVERY
+    ) -> Examples:
         """Returns a step's training images and their digits.
 
         Steps go through the whole split, in another order each time, before an image
         comes again. A pure function of its arguments.
         """
         images, digits = labelled("train")
-        rows = epoch_rows(len(digits), size=size, seed=seed, step=step)
+        drawn = epoch_rows(len(digits), size=size, seed=seed, step=step)[rows]
         rng = np.random.default_rng([seed, step, SHIFTS])
-        offsets = rng.integers(0, 2 * self.shift + 1, (size, 2))
+        offsets = rng.integers(0, 2 * self.shift + 1, (size, 2))[rows]
         edge = (self.shift, self.shift)
-        padded = np.pad(images[rows], ((0, 0), edge, edge, (0, 0)))
-        return Examples(cropped(padded, offsets, SIDE), digits[rows])
+        padded = np.pad(images[drawn], ((0, 0), edge, edge, (0, 0)))
+        return Examples(cropped(padded, offsets, SIDE), digits[drawn])
 
     def fixed(self, split: Split, count: int) -> Examples:
         """Returns the first images of a split, with equally many of each digit."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from nas.data.dataset import Examples, Split
+from nas.data.dataset import EVERY, Examples, Split
 from nas.errors import UsageError
 
 BYTES = 256
@@ -84,7 +84,9 @@ class StdlibText:
         """Makes sure that there is text enough for every split."""
         self.text("train")
 
-    def batch(self, *, size: int, seed: int, step: int) -> Examples:
+    def batch(
+        self, *, size: int, seed: int, step: int, rows: slice = EVERY
+    ) -> Examples:
         """Returns a step's random training windows and their next bytes.
 
         A pure function of its arguments, so a resumed run sees what it would have seen.
@@ -92,7 +94,7 @@ class StdlibText:
         text = self.text("train")
         rng = np.random.default_rng([seed, step])
         starts = rng.integers(0, len(text) - self.tokens, size)
-        return self._windows(text, starts)
+        return self._windows(text, starts[rows])
 
     def fixed(self, split: Split, count: int) -> Examples:
         """Returns windows spread evenly over a split, always the same.

@@ -6,8 +6,11 @@ from pathlib import Path
 from rich.console import Console
 
 from nas.experiment import Experiment
+from nas.hosts import ALONE, Hosts
 from nas.profile import LatencyProfile
 from nas.rundir import RunDirectory
+from nas.training.events import EventWriter
+from nas.training.log import Sink
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,11 @@ class Context:
         latency_profile: A device profile to use instead of measuring.
         ray_address: A Ray cluster to search on; ``None`` starts one here.
         lock: Descriptor of the run directory's lock, for child processes.
+        tensorboard: Whether training also writes events for TensorBoard.
+        profile: Whether training writes a trace of a few steps.
+        hosts: The processes that train together.
+        ray_workers: How many processes of Ray train, instead of this one.
+        store: Where checkpoints are copied to as well.
     """
 
     experiment: Experiment
@@ -30,7 +38,22 @@ class Context:
     command: str
     latency_profile: Path | None = None
     ray_address: str | None = None
-    lock: int
+    lock: int = -1
+    tensorboard: bool = False
+    profile: bool = False
+    hosts: Hosts = ALONE
+    ray_workers: int | None = None
+    store: str | None = None
+
+    @property
+    def trace(self) -> Path | None:
+        """Where a trace of the training goes, if one is wanted."""
+        return self.run.trace if self.profile else None
+
+    def sinks(self) -> tuple[Sink, ...]:
+        """Returns what is given every line of the training log too."""
+        wanted = self.tensorboard and self.hosts.first
+        return (EventWriter(self.run.events),) if wanted else ()
 
     def given_profile(self) -> LatencyProfile | None:
         """Returns the profile that is used instead of measuring, if one is.
@@ -47,6 +70,10 @@ class Context:
             example=self.experiment.data.example,
         )
         return dataclasses.replace(profile, given=True)
+
+    def tell(self, message: str) -> None:
+        """Tells the person how things go."""
+        self.console.print(message, highlight=False)
 
     def warn(self, message: str) -> None:
         """Tells the person about something that was survived."""

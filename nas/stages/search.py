@@ -1,19 +1,13 @@
 """Stage 3: search the trained supernet, in a process that Ray may fork."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 
-from nas.errors import RunError
+from nas.drivers import run_driver
 from nas.metrics import make_problem
 from nas.profile import LatencyProfile
-from nas.ray_session import with_defaults
 from nas.stages.context import Context
-
-INTERRUPTED = 130
 
 
 def search(context: Context) -> None:
@@ -28,22 +22,4 @@ def search(context: Context) -> None:
     problem.require_feasible(np.random.default_rng(experiment.seed))
     # Tune's own files are not what a search resumes from: the archive is.
     shutil.rmtree(run.tune, ignore_errors=True)
-    command = [sys.executable, "-m", "nas.search_driver", str(run.path)]
-    process = subprocess.Popen(
-        [*command, context.ray_address or ""],
-        pass_fds=(context.lock,),
-        # Given at birth, because Ray reads some of it while it is imported.
-        env=with_defaults(os.environ),
-    )
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
-    if code == INTERRUPTED:
-        raise KeyboardInterrupt
-    if code != 0:
-        raise RunError(
-            f"the search process ended with code {code} (its message is above); what "
-            "was evaluated is kept: run the same command again to go on"
-        )
+    run_driver("nas.search_driver", context, context.ray_address or "")

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from nas.panel import load_panel
 from nas.report.data import Curve
 from nas.rundir import RunDirectory
-from nas.training.log import TrainingLog
+from nas.training.log import TrainingRecord
 from nas.training.watch import collapse_in_words
 
 
 def training_curves(run: RunDirectory) -> tuple[Curve, ...]:
     """Returns the training loss of each role."""
-    return _curves(TrainingLog(run.metrics).entries("training"), {})
+    return _curves(TrainingRecord(run.metrics).entries("training"), {})
 
 
 def validation_curves(run: RunDirectory) -> tuple[Curve, ...]:
@@ -20,7 +20,7 @@ def validation_curves(run: RunDirectory) -> tuple[Curve, ...]:
     Raises:
         RunError: If the run's panel is missing or damaged.
     """
-    entries = TrainingLog(run.metrics).entries("validation")
+    entries = TrainingRecord(run.metrics).entries("validation")
     macs = {label: member.macs for label, member in load_panel(run.panel).items()}
     return _curves(entries, macs)
 
@@ -32,7 +32,7 @@ def training_warnings(run: RunDirectory, unit: str) -> tuple[str, ...]:
         run: That was trained.
         unit: Of its losses.
     """
-    log = TrainingLog(run.metrics)
+    log = TrainingRecord(run.metrics)
     entries = log.entries("validation")
     warnings = []
     for collapse, arch in log.collapses():

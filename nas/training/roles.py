@@ -1,6 +1,6 @@
 """What the subnets of a step are called, and how their losses are told."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -63,10 +63,14 @@ def names_of(space: Space, slots: Iterable[Slot], draw: Draw) -> list[str]:
 
 
 class RoleLosses:
-    """Adds up the losses of steps by role; what was not run does not count."""
+    """Adds up the losses of steps by role; what was not run does not count.
 
-    def __init__(self) -> None:
-        self._found: dict[str, list[float]] = {}
+    Args:
+        found: What `kept` returned, to go on from there.
+    """
+
+    def __init__(self, found: Mapping[str, Sequence[float]] | None = None) -> None:
+        self._found = {name: list(row) for name, row in (found or {}).items()}
 
     def add(self, names: Iterable[str], losses: Float[np.ndarray, " slots"]) -> None:
         """Takes the losses of one step.
@@ -78,6 +82,10 @@ class RoleLosses:
         for name, loss in zip(names, losses.tolist(), strict=True):
             if np.isfinite(loss):
                 self._found.setdefault(name, []).append(loss)
+
+    def kept(self) -> dict[str, list[float]]:
+        """Returns what was added since the last means, as JSON."""
+        return {name: list(row) for name, row in self._found.items()}
 
     def take(self) -> dict[str, float]:
         """Returns the mean loss of each role, and starts anew."""

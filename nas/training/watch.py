@@ -45,8 +45,12 @@ class Watch:
         for step, losses in self.log.entries("validation"):
             self._observe(step, losses)
 
-    def validate(self, step: int, params: Params) -> None:
-        """Scores the panel after a step, and says so if one of it has collapsed."""
+    def validate(self, step: int, params: Params) -> float:
+        """Scores the panel after a step, and says so if one of it has collapsed.
+
+        Returns:
+            The mean loss of the panel.
+        """
         experiment, panel = self.context.experiment, self.panel
         data = experiment.data
         inputs, targets = data.fixed("search", experiment.search.examples)
@@ -60,6 +64,7 @@ class Watch:
             arch = self._arch(collapse.label)
             self.log.collapse(collapse, arch)
             self.context.warn(collapse_in_words(collapse, arch, data.loss_unit))
+        return sum(scores["loss"].values()) / len(panel.labels)
 
     def _observe(self, step: int, losses: dict[str, float]) -> list[Collapse]:
         phase = self.plan.phases[self.plan.phase_of(max(step - 1, 0))]

@@ -5,7 +5,7 @@ import dataclasses
 from flax import nnx
 from jaxtyping import Array, Float
 
-from kernels.attention import AttentionWeights, attention_call
+from kernels.attention import HEAD_AXES, AttentionWeights, attention_call
 from kernels.dispatch import run
 from kernels.extents import gated
 from kernels.operation import Call
@@ -90,6 +90,10 @@ class ElasticAttention(nnx.Module):
             "value": (self.features, shared, size),
             "output": (self.heads, size, self.features),
         }
+
+    def unit_axes(self) -> dict[str, int]:
+        """Returns the axis of heads of each weight."""
+        return HEAD_AXES
 
 
 def _divided(heads: Dimension, group: int) -> Dimension:

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from kernels.dispatch import run
 from kernels.extents import gated
-from kernels.feed_forward import FeedForward, FeedForwardWeights
+from kernels.feed_forward import UNIT_AXES, FeedForward, FeedForwardWeights
 from kernels.operation import Call
 from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
@@ -62,3 +62,7 @@ class ElasticFeedForward(nnx.Module):
         into, back = (self.features, self.hidden), (self.hidden, self.features)
         gate = {} if self.gate is None else {"gate": into}
         return {"up": into, "down": back, **gate}
+
+    def unit_axes(self) -> dict[str, int]:
+        """Returns the axis of hidden units of each weight."""
+        return UNIT_AXES

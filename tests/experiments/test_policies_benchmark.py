@@ -23,13 +23,12 @@ from experiments.benchmarks.policies_training import (
     Recipe,
     Setting,
     Trainer,
-    Work,
-    mean_work,
     step_times,
 )
 from experiments.benchmarks.policies_units import Cache, Comparison, Unit, digest
 from nas import AdamW, Decoder, Phase, StdlibText
 from nas.errors import UsageError
+from nas.forecast import Work, mean_work
 from nas.report import drawing
 from search.space import Choice, Depth, Space
 from supernets.phases import Plan

@@ -1,5 +1,6 @@
 """Checkpoints: exact, newest complete first, and told when one is passed over."""
 
+import errno
 import shutil
 import signal
 
@@ -11,7 +12,7 @@ from flax import nnx
 
 from nas.checkpoints import Checkpoints
 from supernets.decoder.spec import Decoder
-from supernets.optimizer import AdamW
+from supernets.optimizers.adamw import AdamW
 from supernets.training import initial_state
 
 MODEL = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)
@@ -64,7 +65,7 @@ def test_nothing_is_restored_where_nothing_was_saved(tmp_path):
 
 
 def test_the_newest_checkpoint_is_restored_exactly(directory):
-    (step, state), said = restore(directory)
+    (step, state, _), said = restore(directory)
     assert (step, said) == (30, [])
     assert_equal(state, state_at(30))
 
@@ -106,7 +107,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_told(
     directory, damage, capfd, caplog
 ):
     damage(directory / "30")
-    (step, state), said = restore(directory)
+    (step, state, _), said = restore(directory)
     assert step == 20
     assert_equal(state, state_at(20))
     (message,) = said
@@ -121,7 +122,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_told(
     assert caplog.text == ""
     with Checkpoints(directory, warn=pytest.fail) as checkpoints:
         checkpoints.save(30, state_at(31))
-    (step, state), _ = restore(directory)
+    (step, state, _), _ = restore(directory)
     assert step == 30
     assert_equal(state, state_at(31))
 
@@ -140,7 +141,7 @@ def test_no_checkpoint_is_left_where_all_are_damaged(directory):
 def test_an_unfinished_checkpoint_is_not_one(directory):
     # As Orbax leaves it when it is killed while it writes.
     shutil.copytree(directory / "30", directory / "40.orbax-checkpoint-tmp")
-    (step, _), said = restore(directory)
+    (step, *_), said = restore(directory)
     assert (step, said) == (30, [])
 
 
@@ -168,6 +169,74 @@ def test_an_interrupt_waits_until_a_write_is_under_way(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt), checkpoints:
         checkpoints.save(10, state_at(10))
     assert reached == [True]
-    (step, state), _ = restore(tmp_path / "checkpoints")
+    (step, state, _), _ = restore(tmp_path / "checkpoints")
     assert step == 10
     assert_equal(state, state_at(10))
+
+
+def test_notes_come_back_as_they_were_given(tmp_path):
+    notes = {"losses": {"largest": [0.1, 2.0**-40]}, "input": {"next": 12}}
+    with Checkpoints(tmp_path, warn=pytest.fail) as checkpoints:
+        checkpoints.save(10, state_at(10), notes=notes)
+    restored, _ = restore(tmp_path)
+    assert restored.notes == notes
+
+
+def test_the_best_checkpoint_stays_beside_the_newest(tmp_path):
+    with Checkpoints(tmp_path, warn=pytest.fail) as checkpoints:
+        for step, score in [(1, 3.0), (2, 1.0), (3, 2.0), (4, None)]:
+            checkpoints.save(step, state_at(step), score=score)
+    # Another process knows the scores as well.
+    with Checkpoints(tmp_path, warn=pytest.fail) as checkpoints:
+        checkpoints.save(5, state_at(5), score=1.5)
+        checkpoints.save(6, state_at(6))
+        assert checkpoints.best == 2
+        best = checkpoints.restore_best(state_at(0))
+        assert best.step == 2
+        assert_equal(best.state, state_at(2))
+    assert steps_in(tmp_path) == ["2", "5", "6"]
+
+
+def test_without_scores_there_is_no_best(directory):
+    with Checkpoints(directory, warn=pytest.fail) as checkpoints:
+        assert checkpoints.restore_best(state_at(0)) is None
+
+
+def test_a_full_disk_is_survived_and_told(directory, monkeypatch, capfd):
+    said, full = [], OSError(errno.ENOSPC, "No space left on device")
+    with Checkpoints(directory, warn=said.append) as checkpoints:
+
+        def fail(*_, **__):
+            raise full
+
+        # Orbax tells of a failure in its threads when the next one is written.
+        monkeypatch.setattr(checkpoints.manager, "save", fail)
+        checkpoints.save(40, state_at(40))
+        checkpoints.save(50, state_at(50))
+    (message,) = said
+    assert message.startswith(f"a checkpoint could not be written to {directory} (")
+    assert "No space left on device" in message
+    assert "training goes on, and the next checkpoint tries again" in message
+    assert capfd.readouterr() == ("", "")
+    (step, state, _), _ = restore(directory)
+    assert step == 50
+    assert_equal(state, state_at(50))
+
+
+def test_a_directory_that_went_away_is_written_again(directory):
+    said = []
+    with Checkpoints(directory, warn=said.append) as checkpoints:
+        shutil.rmtree(directory)
+        checkpoints.save(40, state_at(40))
+        checkpoints.wait()
+        checkpoints.save(50, state_at(50))
+    (step, state, _), _ = restore(directory)
+    assert step == 50
+    assert_equal(state, state_at(50))
+
+
+def test_what_a_killed_write_left_behind_is_removed(directory):
+    left = shutil.copytree(directory / "30", directory / "40.orbax-checkpoint-tmp")
+    with Checkpoints(directory, warn=pytest.fail):
+        pass
+    assert not left.exists()

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import re
+import signal
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ import pytest
 from nas import job
 from nas.cli import COMMANDS, main
 from nas.config import load_recipe
-from nas.errors import RunError, UsageError
+from nas.errors import RunError, Stopped, UsageError
 from nas.profile import LatencyProfile
 from nas.rundir import RunDirectory, write_json
 from search.constraints import Bound, InfeasibleError
@@ -81,7 +83,7 @@ def test_no_arguments_and_help_say_what_there_is(capsys):
     told = said(capsys)
     for command in (*COMMANDS, "show"):
         assert told.count(f" {command} ") >= 2
-    assert told.count("exit codes: 0 done, 1 failed, 2 wrong usage, 3 no arch") == 2
+    assert told.count("exit codes: 0 done; 1 failed; 2 wrong usage; 3 no arch") == 2
 
 
 def test_help_of_a_recipe_lists_its_fields(capsys, recipe):
@@ -322,6 +324,23 @@ def test_show_tells_how_sampled_subnets_run_and_why(capsys, recipe, monkeypatch)
     assert "execution 'masked' on cpu" in told
     assert "FeedForward masked asked for" in told
     assert "branch" not in told
+
+
+def test_show_tells_what_training_needs(capsys, recipe):
+    assert code_of("show", recipe, "--compile") == 0
+    told = said(capsys)
+    assert re.search(
+        r"Training on \d+ x cpu memory per device: \S+ MB of weights", told
+    )
+    assert re.search(r"work: \S+ FLOPs in a mean step, \S+ in all", told)
+    assert re.search(r"time: at least \d+ s, at the \S+ FLOPs in a second", told)
+    assert re.search(r"compiled step: \S+ MB of state and batch, \S+ MB", told)
+
+
+def test_a_signal_exits_with_its_number(capsys, recipe, stages):
+    stages["train"] = Stopped("stopped by SIGTERM after step 7", signal.SIGTERM)
+    assert code_of("train", recipe) == 143
+    assert "nas: stopped by SIGTERM after step 7" in said(capsys)
 
 
 IMAGES = """

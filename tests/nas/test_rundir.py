@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from nas import rundir
+from nas.config import load_recipe
+from nas.data.reading import Reading
 from nas.errors import RunError, UsageError
 from nas.experiment import Experiment
 from nas.rundir import (
@@ -22,6 +24,7 @@ from nas.rundir import (
     write_json,
 )
 from supernets.decoder.spec import Decoder
+from supernets.sharding.spec import Parallel
 
 EXPERIMENT = Experiment(
     model=Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)
@@ -228,3 +231,17 @@ def test_paths_below_the_working_directory_are_shortened(tmp_path, monkeypatch):
     assert short_path(tmp_path / "runs" / "a") == Path("runs/a")
     assert short_path(tmp_path.parent / "b") == tmp_path.parent / "b"
     assert RunDirectory(Path("runs/a")).path == tmp_path / "runs" / "a"
+
+
+def test_a_run_may_go_on_with_other_devices(tmp_path):
+    run, experiment = RunDirectory(tmp_path), load_recipe("experiments.quickstart")
+    run.claim(experiment)
+    train = dataclasses.replace(
+        experiment.train, parallel=Parallel(data=1), reading=Reading(threads=1)
+    )
+    moved = dataclasses.replace(experiment, train=train)
+    run.claim(moved)
+    assert run.experiment() == moved
+    other = dataclasses.replace(train, batch=4)
+    with pytest.raises(UsageError, match=r"train\.batch"):
+        run.claim(dataclasses.replace(experiment, train=other))

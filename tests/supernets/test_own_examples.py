@@ -39,9 +39,13 @@ def with_random_weights():
     return initial_state(with_weights(SPEC, random_weights(SPEC)), DESCENT)
 
 
+def taking_turns(*parts):
+    return jnp.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
+
+
 def learnt(step, *batches):
-    """Gradient of a step, and the losses of its slots."""
-    batch = jax.tree.map(lambda *parts: jnp.concatenate(parts), *batches)
+    """Gradient of a step, and the losses of its slots, given the batch of each."""
+    batch = jax.tree.map(taking_turns, *batches)
     after, metrics = step(with_random_weights(), batch, draw(), 0)
     return after.optimizer[0].trace, np.asarray(metrics.losses)
 

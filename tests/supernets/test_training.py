@@ -16,7 +16,8 @@ from supernets.losses.exits import ExitLoss
 from supernets.losses.loss import Batch
 from supernets.losses.losses import Losses
 from supernets.lowering import indexed_extents
-from supernets.optimizer import AdamW
+from supernets.optimizers.adamw import AdamW
+from supernets.optimizers.schedules import Cosine
 from supernets.policies.policy import Draw, Moment, Slot, Subnets, draw_of
 from supernets.policies.sandwich import Sandwich
 from supernets.regularization import Regularization
@@ -250,7 +251,7 @@ def adam_parts(state):
 
 
 def test_of_candidates_the_best_or_the_worst_is_trained_and_what_is_idle_stands_still():
-    optimizer = AdamW(warmup=0.0, weight_decay=0.1).transform(100)
+    optimizer = AdamW(schedule=Cosine(warmup=0.0), weight_decay=0.1).transform(100)
     slots = tuple(
         Slot(role="sampled", candidates=3, keep=keep) for keep in ("best", "worst")
     )

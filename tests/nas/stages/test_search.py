@@ -6,6 +6,7 @@ import types
 
 import pytest
 
+from nas import drivers
 from nas.errors import RunError
 from nas.ray_session import LOCAL_DEFAULTS
 
@@ -23,12 +24,13 @@ def started(monkeypatch, tmp_path, code):
     problem = types.SimpleNamespace(require_feasible=lambda _: None)
     monkeypatch.setattr(stage, "make_problem", lambda *_: problem)
     monkeypatch.setattr(stage.LatencyProfile, "load", lambda _: None)
-    monkeypatch.setattr(stage.subprocess, "Popen", popen)
+    monkeypatch.setattr(drivers.subprocess, "Popen", popen)
     run = types.SimpleNamespace(path=tmp_path, device=tmp_path, tune=tmp_path / "tune")
     context = types.SimpleNamespace(
         experiment=types.SimpleNamespace(seed=0), run=run, lock=3, ray_address="auto"
     )
     # Past the type checks, which only a whole context would satisfy.
+    monkeypatch.setattr(stage, "run_driver", inspect.unwrap(drivers.run_driver))
     inspect.unwrap(stage.search)(context)
     return seen
 
@@ -44,7 +46,7 @@ def test_search_process_has_rays_settings_from_its_birth(monkeypatch, tmp_path):
 
 
 def test_failed_search_process_says_that_nothing_is_lost(monkeypatch, tmp_path):
-    with pytest.raises(RunError, match=r"code 1 .*what was evaluated is kept"):
+    with pytest.raises(RunError, match=r"code 1 .*what was finished is kept"):
         started(monkeypatch, tmp_path, 1)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import re
 import shutil
+from unittest.mock import create_autospec
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from nas.stages.context import Context
 from nas.stages.train import train
 from nas.supernet import load_supernet
 from nas.training import loop as training_loop
+from nas.training import steps as training_steps
 from nas.training.loop import Loop
 from nas.training.record import (
     training_curves,
@@ -31,11 +33,11 @@ from nas.training.watch import Watch
 from supernets.activity import active_entries
 from supernets.decoder.spec import Decoder
 from supernets.lowering import fixed_extents
-from supernets.optimizer import AdamW
+from supernets.optimizers.adamw import AdamW
 from supernets.phases import Phase
 from supernets.policies.sandwich import Sandwich
 from supernets.policies.uniform import Uniform
-from supernets.training import StepMetrics
+from supernets.training import CompiledStep, StepMetrics
 
 MODEL = Decoder(width=(8,), heads=(1,), ffn=(8, 16, 24, 32), depth=(1, 2), head_dim=8)
 ONE = Uniform(subnets=1)
@@ -243,7 +245,7 @@ def test_training_starts_from_the_weights_of_another_run(
 ):
     start, phases = str(finished.run.path), (Phase(policy=ONE),)
     plan = dataclasses.replace(PLAN, steps=2, start=start, phases=phases)
-    metrics = StepMetrics(np.ones(1, np.float32), np.float32(1.0))
+    metrics = metrics_of(np.ones(1, np.float32))
     without_steps(monkeypatch, metrics)
     context = context_of(tmp_path, plan)
     train(context)
@@ -256,14 +258,24 @@ def test_training_starts_from_the_weights_of_another_run(
     assert begun[0]["validation"] == ended[-1]["validation"]
 
 
+def metrics_of(losses, norms=None):
+    norms = np.ones_like(losses) if norms is None else norms
+    return StepMetrics(losses, np.sum(norms), norms)
+
+
+def step_of(run):
+    """Returns what passes for a compiled step."""
+    return create_autospec(CompiledStep, instance=True, side_effect=run)
+
+
 def without_steps(monkeypatch, *metrics):
     """Replaces training steps by ones that change nothing and tell these metrics."""
     told = iter(metrics)
     last = metrics[-1]
     monkeypatch.setattr(
-        training_loop,
+        training_steps,
         "make_train_step",
-        lambda *_, **__: lambda state, *_: (state, next(told, last)),
+        lambda *_, **__: step_of(lambda state, *_: (state, next(told, last))),
     )
 
 
@@ -284,24 +296,21 @@ SANDWICH = dataclasses.replace(PLAN, phases=(Phase(policy=Sandwich(random=1)),))
         (0, "the largest subnet"),
         (1, "the smallest subnet"),
         (2, r"the sampled subnet \{'layers': \[.*'ffn': \[.*\]\}"),
-        (None, "the gradient"),
     ],
 )
+@pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_lost_numbers_stop_the_run_and_the_last_checkpoint_is_kept(
-    tmp_path, monkeypatch, row, name
+    tmp_path, monkeypatch, row, name, what
 ):
-    losses, norm = np.ones(3, np.float32), np.float32(1.0)
-    good = StepMetrics(losses.copy(), norm)
-    if row is None:
-        norm = np.float32(np.nan)
-    else:
-        losses[row] = np.nan
-    without_steps(monkeypatch, good, good, good, StepMetrics(losses, norm))
+    losses, norms = np.ones(3, np.float32), np.ones(3, np.float32)
+    good = metrics_of(losses.copy())
+    {"loss": losses, "gradient": norms}[what][row] = np.nan
+    without_steps(monkeypatch, good, good, good, metrics_of(losses, norms))
     without_scores(monkeypatch)
     plan = dataclasses.replace(SANDWICH, checkpoint_every=1)
     context = context_of(tmp_path, plan)
     message = (
-        rf"{'' if row is None else 'the loss of '}{name} is not finite at step 4; the "
+        rf"the {what} of {name} is not finite at step 4; the "
         r"last good checkpoint, step 3, is kept in .*Lower the learning rate .*another"
     )
     with pytest.raises(RunError, match=message):
@@ -312,7 +321,7 @@ def test_lost_numbers_stop_the_run_and_the_last_checkpoint_is_kept(
 
 def test_a_subnet_that_was_not_run_has_no_loss(tmp_path, monkeypatch):
     losses = np.asarray([1.0, np.nan, np.nan], np.float32)
-    without_steps(monkeypatch, StepMetrics(losses, np.float32(1.0)))
+    without_steps(monkeypatch, metrics_of(losses))
     without_scores(monkeypatch)
     phase = Phase(policy=Sandwich(random=1), full=1.0)
     context = context_of(tmp_path, dataclasses.replace(PLAN, phases=(phase,)))
@@ -325,9 +334,9 @@ def test_only_phases_that_learn_from_the_frozen_teacher_are_given_it(
 ):
     given = []
     monkeypatch.setattr(
-        training_loop,
+        training_steps,
         "make_train_step",
-        lambda *_, frozen, **__: given.append(frozen) or (lambda *_: None),
+        lambda *_, frozen, **__: given.append(frozen) or step_of(None),
     )
     phases = (
         Phase(policy=Sandwich(random=0)),
