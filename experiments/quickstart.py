@@ -1,4 +1,4 @@
-"""A byte-level language model supernet, searched under a latency bound, in two minutes.
+"""A byte-level language model supernet, searched under a latency bound, in minutes.
 
     nas run experiments.quickstart
 

@@ -25,14 +25,24 @@ from nas.experiment import Latency as Latency
 from nas.experiment import Search as Search
 from nas.experiment import Training as Training
 from nas.front import Member as Member
+from search.constrained_genetic import ConstrainedGenetic as ConstrainedGenetic
 from search.constraints import InfeasibleError as InfeasibleError
+from search.exhaustive import Exhaustive as Exhaustive
+from search.local_search import LocalSearch as LocalSearch
+from search.mix_and_match import MixAndMatch as MixAndMatch
 from search.nsga2 import Nsga2 as Nsga2
+from search.predictors import BestOf as BestOf
+from search.predictors import Ensemble as Ensemble
+from search.predictors import GaussianProcess as GaussianProcess
+from search.predictors import Ridge as Ridge
 from search.random_search import RandomSearch as RandomSearch
+from search.regularized_evolution import RegularizedEvolution as RegularizedEvolution
 from search.space import Architecture as Architecture
 from search.space import Choice as Choice
 from search.space import Depth as Depth
 from search.space import Rule as Rule
 from search.space import Space as Space
+from search.surrogate import SurrogateEvolution as SurrogateEvolution
 from supernets.decoder.spec import Decoder as Decoder
 from supernets.losses.adversarial import (
     AdversarialDistillation as AdversarialDistillation,

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,9 @@ that of all and refuses whole checkpoints where that one is damaged."""
 
 Notes = dict[str, Any]
 """What is kept with a state: any JSON."""
+
+UNFINISHED = "*.orbax-checkpoint-tmp"
+"""What Orbax calls a checkpoint until it is complete."""
 
 FAILURES = (OSError, ValueError, RuntimeError)
 """What storage raises: the file system, TensorStore, and the threads of Orbax."""
@@ -180,11 +184,12 @@ class Checkpoints:
                 self._scores[step] = float(score)
 
     def _open(self) -> ocp.CheckpointManager:
-        options = ocp.CheckpointManagerOptions(
-            create=True,
+        if jax.process_index() == 0:
             # What failed or was killed as it was written is of no use to anybody.
-            cleanup_tmp_directories=True,
-            preservation_policy=_Kept(self._scores),
+            for left in self.directory.glob(UNFINISHED):
+                shutil.rmtree(left, ignore_errors=True)
+        options = ocp.CheckpointManagerOptions(
+            create=True, preservation_policy=_Kept(self._scores)
         )
         return ocp.CheckpointManager(
             self.directory, options=options, item_names=(STATE, NOTES)

@@ -12,8 +12,9 @@ from nas.data.dataset import score_names
 from nas.data.reading import Reading
 from search.constraints import Bound
 from search.nsga2 import Nsga2
-from search.random_search import RandomSearch
+from search.registry import AlgorithmSpec
 from search.space import Genotypes, Space
+from search.stopping import Stop
 from supernets.computing import Compute, Remat
 from supernets.decoder.spec import Decoder
 from supernets.losses.pgd import Pgd
@@ -133,12 +134,17 @@ class Latency:
 class Search:
     """What is searched for, and with what effort."""
 
-    algorithm: Nsga2 | RandomSearch = Nsga2()
+    algorithm: AlgorithmSpec = Nsga2()
     """The algorithm that proposes subnets."""
     baseline: bool = True
     """Also spend the same evaluations on random search, which any search must beat."""
     evaluations: int = 256
     """Subnets evaluated by each campaign."""
+    seconds: float | None = None
+    """Time after which a campaign ends as well; how far it then came depends on the
+    machine."""
+    stagnation: int | None = None
+    """Generations without more hypervolume after which a campaign ends as well."""
     objectives: tuple[str, ...] = ("loss", "latency_ms")
     """Metrics to minimise: "error" or "loss", of one task as "error_TASK", with an
     adversary "adversarial_error", and what is known without an evaluation:
@@ -162,6 +168,8 @@ class Search:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}"
                 )
+        # Which checks its own numbers.
+        _ = self.stop
         if not self.objectives or len(set(self.objectives)) < len(self.objectives):
             raise ValueError(
                 f"objectives are {self.objectives}; name at least one metric, and each "
@@ -173,6 +181,15 @@ class Search:
                     f"'{bound}': a percentage works for {CHEAP_METRICS}, which are "
                     f"known before the search; give an absolute {bound.metric}"
                 )
+
+    @property
+    def stop(self) -> Stop:
+        """When a campaign ends."""
+        return Stop(
+            evaluations=self.evaluations,
+            seconds=self.seconds,
+            stagnation=self.stagnation,
+        )
 
     @property
     def bounds(self) -> tuple[Bound, ...]:

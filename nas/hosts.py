@@ -30,11 +30,6 @@ class Hosts:
         """Whether this process speaks to people and writes files."""
         return self.index == 0
 
-    @property
-    def part(self) -> tuple[int, int]:
-        """Which part of a batch this process loads, of how many."""
-        return self.index, self.count
-
     def meet(self, what: str) -> None:
         """Waits until all processes are here.
 

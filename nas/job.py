@@ -17,7 +17,7 @@ from nas.errors import UsageError
 from nas.experiment import Experiment
 from nas.front import Member, load_front
 from nas.hosts import ALONE, Hosts
-from nas.metrics import make_problem
+from nas.metrics import make_problem, require_askable
 from nas.rundir import RunDirectory, short_path
 from nas.stages.context import Context
 from nas.training.sources import check_sources
@@ -142,6 +142,7 @@ def _require_feasible(context: Context) -> None:
     """Says before anything is spent that constraints cannot be met."""
     problem = make_problem(context.experiment, context.given_profile())
     problem.require_feasible(np.random.default_rng(context.experiment.seed))
+    require_askable(context.experiment, problem)
 
 
 def print_front(run: RunDirectory, console: Console) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, TypeGuard
 
-from nas.errors import RunError
+from nas.errors import RunError, UsageError
 from nas.experiment import Experiment, ModelSpec
 from nas.profile import LatencyProfile
 from nas.rundir import RunDirectory, read_json_lines
@@ -81,6 +81,21 @@ def make_problem(experiment: Experiment, profile: LatencyProfile | None) -> Prob
         bounds=(*cheap.resolve(known), *absolute),
         cheap=cheap,
     )
+
+
+def require_askable(experiment: Experiment, problem: Problem) -> None:
+    """Makes sure that the algorithm has something to propose.
+
+    Raises:
+        UsageError: If the space is not one that it can search.
+        InfeasibleError: If no architecture satisfies the bounds on cheap metrics.
+    """
+    algorithm = experiment.search.algorithm
+    try:
+        state = algorithm.init(problem, experiment.seed)
+        algorithm.ask(problem, state)
+    except ValueError as error:
+        raise UsageError(f"search.algorithm: {error}") from error
 
 
 def final_validation(run: RunDirectory) -> dict[str, dict[str, float]]:

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     cores = os.cpu_count() or 1
     console = Console(stderr=False)
     history: dict[str, list[Progress]] = {campaign.name: [] for campaign in campaigns}
-    total = sum(campaign.budget for campaign in campaigns)
+    total = sum(campaign.stop.evaluations for campaign in campaigns)
     with (
         ray_session(address, cpus=cores + 1),
         progress(console, "search", total, "subnets") as update,
@@ -89,7 +89,7 @@ def planned(experiment: Experiment) -> list[Campaign]:
             name=type(algorithm).__name__,
             algorithm=algorithm,
             seed=experiment.seed,
-            budget=search.evaluations,
+            stop=search.stop,
         )
         for algorithm in algorithms
     ]

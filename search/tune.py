@@ -26,6 +26,7 @@ from typing_extensions import override
 from search.algorithm import Algorithm
 from search.campaign import Progress, generations
 from search.problem import Problem
+from search.stopping import Stop
 from search.workers import (
     MAX_RESTARTS,
     ArchiveKeeper,
@@ -39,12 +40,12 @@ from search.workers import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """What one trial does: an algorithm, its seed and how many subnets it may see."""
+    """What one trial does: an algorithm, its seed and when it ends."""
 
     name: str
     algorithm: Algorithm
     seed: int
-    budget: int
+    stop: Stop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ class _CampaignTrial(tune.Trainable):
             RemoteArchive(self._job.archive),
             name=campaign.name,
             seed=campaign.seed,
-            budget=campaign.budget,
+            budget=campaign.stop,
             reference=self._job.reference,
         )
 

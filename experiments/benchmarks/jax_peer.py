@@ -194,7 +194,10 @@ class JaxSide:
         step = self._sandwiches[case.precision]
         return Program(
             lambda: step(case.subnet),
-            lambda metrics: {n: np.asarray(v) for n, v in metrics._asdict().items()},
+            lambda metrics: {
+                "losses": np.asarray(metrics.losses),
+                "gradient_norm": np.asarray(metrics.gradient_norm),
+            },
         )
 
     def _trainer(self, case: Case) -> Callable[[str], StepMetrics]:

@@ -39,6 +39,7 @@ from search.mix_and_match import MixAndMatch
 from search.nsga2 import Nsga2
 from search.random_search import RandomSearch
 from search.regularized_evolution import RegularizedEvolution
+from search.surrogate import SurrogateEvolution
 
 RESULTS = Path(__file__).parent.parent / "results"
 COMMAND = "uv run python -m experiments.benchmarks.search"
@@ -61,6 +62,7 @@ CONTENDERS: Mapping[str, Callable[[], Algorithm]] = {
     "Local search": LocalSearch,
     "Regularized evolution": RegularizedEvolution,
     "NSGA-II": Nsga2,
+    "Surrogate-assisted": SurrogateEvolution,
     "NSGA-II of pymoo": lambda: PymooNsga2(Nsga2().population),
 }
 """By name; one that keeps a state of its own is made anew for every seed."""

@@ -17,7 +17,8 @@ STYLES: Mapping[str, tuple[str, str]] = {
     "Local search": ("amber", "-"),
     "Regularized evolution": ("teal", "-"),
     "NSGA-II": ("front", "-"),
-    "NSGA-II of pymoo": ("ink", ":"),
+    "Surrogate-assisted": ("ink", "-"),
+    "NSGA-II of pymoo": ("front", ":"),
 }
 """Colour and dashes of each algorithm."""
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 
 from nas.drivers import run_driver
-from nas.metrics import make_problem
+from nas.metrics import make_problem, require_askable
 from nas.profile import LatencyProfile
 from nas.stages.context import Context
 
@@ -20,6 +20,7 @@ def search(context: Context) -> None:
     experiment, run = context.experiment, context.run
     problem = make_problem(experiment, LatencyProfile.load(run.device))
     problem.require_feasible(np.random.default_rng(experiment.seed))
+    require_askable(experiment, problem)
     # Tune's own files are not what a search resumes from: the archive is.
     shutil.rmtree(run.tune, ignore_errors=True)
     run_driver("nas.search_driver", context, context.ray_address or "")

@@ -124,7 +124,7 @@ class Loop:
                 BatchSizes.of(plan, train.batch),
                 seed=experiment.seed,
                 steps=train.steps,
-                part=context.hosts.part if layout is None else layout.part,
+                part=(0, 1) if layout is None else layout.part,
                 options=train.reading,
             ),
             log=log,

@@ -201,6 +201,7 @@ def test_gradients_have_the_names_and_shapes_of_the_exercise(side, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_sandwich_steps_share_their_state(side):
     first, second = (side.build(Case("sandwich", p, "float32")) for p in PAIRS[:2])
     before = first.values(first.run())["losses"]

@@ -126,6 +126,7 @@ def test_a_skipped_layer_hands_its_input_on_whatever_its_weights(name, way):
     assert_equal(found, (x, cotangent, jax.tree.map(jnp.zeros_like, weights)))
 
 
+@pytest.mark.slow
 @each_layer
 def test_a_gate_skips_a_layer_for_a_part_of_the_subnets(name):
     weights = LAYERS[name][2]

@@ -26,7 +26,6 @@ RECIPE = (
 def test_one_process_is_the_first_and_needs_nobody():
     assert join(None, None, None) == ALONE
     assert ALONE.first
-    assert ALONE.part == (0, 1)
     assert ALONE.highest(7) == 7
     ALONE.meet("nowhere")
     ALONE.part_ways()

@@ -25,7 +25,7 @@ def test_random_search_is_planned_beside_the_algorithm():
         ("Nsga2", Nsga2()),
         ("RandomSearch", RandomSearch()),
     ]
-    assert {(c.seed, c.budget) for c in campaigns} == {(5, 40)}
+    assert {(c.seed, c.stop.evaluations) for c in campaigns} == {(5, 40)}
 
 
 def test_a_baseline_is_planned_once_and_only_if_it_is_wanted():

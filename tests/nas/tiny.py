@@ -8,6 +8,7 @@ from nas import (
     Latency,
     Losses,
     Nsga2,
+    Parallel,
     Phase,
     Sandwich,
     Search,
@@ -32,6 +33,7 @@ experiment = Experiment(
         optimizer=AdamW(learning_rate=1e-2),
         validate_every=30,
         checkpoint_every=10,
+        parallel=Parallel(data=1),
     ),
     latency=Latency(batch=16, fit=8, held_out=2, rounds=40),
     search=Search(

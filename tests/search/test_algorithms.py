@@ -20,10 +20,12 @@ from search.local_search import LocalSearch
 from search.mix_and_match import MixAndMatch
 from search.nsga2 import Nsga2
 from search.pareto import hypervolume
+from search.predictors import Ridge
 from search.problem import Problem
 from search.random_search import RandomSearch
 from search.regularized_evolution import RegularizedEvolution
 from search.space import Choice, Depth, Space
+from search.surrogate import SurrogateEvolution
 from tests.search.toy import Toy
 
 BOTH = ("error", "latency_ms")
@@ -35,15 +37,26 @@ class Row:
     """An algorithm that asks for 16 genotypes at once, and what is expected of it.
 
     Its objectives are those it searches by; it is excused from the laws that its
-    excuses name.
+    excuses name. If it is slow, it answers for laws over many searches in slow tests.
     """
 
     algorithm: Algorithm
     objectives: tuple[str, ...] = BOTH
     excuses: dict[str, str] = dataclasses.field(default_factory=dict)
+    slow: bool = False
 
 
 ALGORITHMS = [
+    Row(
+        SurrogateEvolution(
+            batch=16,
+            # The cheapest predictor: what is asked here does not depend on which.
+            predictor=Ridge(),
+            inner=Nsga2(population=32),
+            generations=4,
+        ),
+        slow=True,
+    ),
     Row(
         RandomSearch(batch=16),
         excuses={"search": "it is what the others have to beat"},
@@ -72,9 +85,17 @@ ALGORITHMS = [
 
 def every(law=None):
     """Parametrises a test with all rows that are not excused from a law."""
-    rows = [row for row in ALGORITHMS if law not in row.excuses]
-    names = [type(row.algorithm).__name__ for row in rows]
-    return pytest.mark.parametrize("row", rows, ids=names)
+    rows = [
+        pytest.param(
+            row,
+            id=type(row.algorithm).__name__,
+            # Laws without a name take one search, the others many.
+            marks=pytest.mark.slow if row.slow and law else (),
+        )
+        for row in ALGORITHMS
+        if law not in row.excuses
+    ]
+    return pytest.mark.parametrize("row", rows)
 
 
 def advance(algorithm, toy, state, generations):

@@ -16,6 +16,7 @@ from search.archive import Archive
 from search.campaign import run_campaign
 from search.nsga2 import Nsga2
 from search.random_search import RandomSearch
+from search.stopping import Stop
 from search.tune import Campaign, run_campaigns
 from search.workers import CHUNK, Workers
 from tests.search import toy as toy_module
@@ -24,9 +25,17 @@ from tests.search.toy import Toy
 REFERENCE = np.asarray([1.0, 41.0])
 BUDGET = 20
 EVOLUTION = Campaign(
-    name="evolution", algorithm=Nsga2(population=8), seed=3, budget=BUDGET
+    name="evolution",
+    algorithm=Nsga2(population=8),
+    seed=3,
+    stop=Stop(evaluations=BUDGET),
 )
-RANDOM = Campaign(name="random", algorithm=RandomSearch(batch=8), seed=3, budget=BUDGET)
+RANDOM = Campaign(
+    name="random",
+    algorithm=RandomSearch(batch=8),
+    seed=3,
+    stop=Stop(evaluations=BUDGET),
+)
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +110,7 @@ def alone(*campaigns):
             archive,
             name=campaign.name,
             seed=campaign.seed,
-            budget=campaign.budget,
+            budget=campaign.stop,
             reference=REFERENCE,
             on_generation=told.append,
         )

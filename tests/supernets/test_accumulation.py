@@ -47,7 +47,12 @@ def learnt(policy, parts, **options):
     [
         (Sandwich(random=1), "shared", "mean"),
         (Sandwich(random=1, teacher="data"), "own", "sum"),
-        (Uniform(subnets=2, teacher="frozen"), "shared", "sum"),
+        pytest.param(
+            Uniform(subnets=2, teacher="frozen"),
+            "shared",
+            "sum",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["taught in the step", "own examples", "taught by a frozen network"],
 )

@@ -91,7 +91,9 @@ def test_images_and_tasks_are_scored_too(spec):
         assert_close(values, [float(expected[name])])
 
 
-@pytest.mark.parametrize("execution", ["masked", "switched"])
+@pytest.mark.parametrize(
+    "execution", [pytest.param("masked", marks=pytest.mark.slow), "switched"]
+)
 def test_each_subnet_is_attacked_at_its_own_loss_by_one_program(
     execution, compilations
 ):

@@ -53,7 +53,15 @@ def flat(tree):
 
 @pytest.mark.parametrize(
     ("name", "execution"),
-    [("decoder", "switched"), *((name, "masked") for name in SPECS)],
+    [
+        ("decoder", "switched"),
+        ("decoder", "masked"),
+        *(
+            pytest.param(name, "masked", marks=pytest.mark.slow)
+            for name in SPECS
+            if name != "decoder"
+        ),
+    ],
 )
 def test_the_gradient_is_near_and_what_is_kept_is_float32(name, execution):
     options = {

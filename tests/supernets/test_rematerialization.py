@@ -27,7 +27,9 @@ from tests.supernets.toy import (
 POLICY = Sandwich(random=1)
 
 
-@pytest.mark.parametrize("execution", ["masked", "switched"])
+@pytest.mark.parametrize(
+    "execution", ["masked", pytest.param("switched", marks=pytest.mark.slow)]
+)
 def test_values_and_gradients_stay(execution):
     spec = small_decoder(width=(8,), heads=(2,), depth=(1, 2))
     space = spec.space()
@@ -67,7 +69,9 @@ def temporary_bytes(execution, remat):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("execution", ["fixed", "switched"])
+@pytest.mark.parametrize(
+    "execution", ["fixed", pytest.param("switched", marks=pytest.mark.slow)]
+)
 def test_deep_networks_need_less_memory(execution):
     needed = {r: temporary_bytes(execution, r) for r in ("nothing", "dots", "layers")}
     assert needed["layers"] < 0.4 * needed["nothing"]

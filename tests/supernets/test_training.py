@@ -250,6 +250,7 @@ def adam_parts(state):
     return [jax.device_get(named(tree)) for tree in trees]
 
 
+@pytest.mark.slow
 def test_of_candidates_the_best_or_the_worst_is_trained_and_what_is_idle_stands_still():
     optimizer = AdamW(schedule=Cosine(warmup=0.0), weight_decay=0.1).transform(100)
     slots = tuple(

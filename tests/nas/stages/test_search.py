@@ -23,6 +23,7 @@ def started(monkeypatch, tmp_path, code):
 
     problem = types.SimpleNamespace(require_feasible=lambda _: None)
     monkeypatch.setattr(stage, "make_problem", lambda *_: problem)
+    monkeypatch.setattr(stage, "require_askable", lambda *_: None)
     monkeypatch.setattr(stage.LatencyProfile, "load", lambda _: None)
     monkeypatch.setattr(drivers.subprocess, "Popen", popen)
     run = types.SimpleNamespace(path=tmp_path, device=tmp_path, tune=tmp_path / "tune")

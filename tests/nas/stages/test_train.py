@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from rich.console import Console
+from safetensors.numpy import load_file
 
 from nas.config import load_recipe
 from nas.errors import RunError
@@ -37,6 +38,7 @@ from supernets.optimizers.adamw import AdamW
 from supernets.phases import Phase
 from supernets.policies.sandwich import Sandwich
 from supernets.policies.uniform import Uniform
+from supernets.sharding.spec import Parallel
 from supernets.training import CompiledStep, StepMetrics
 
 MODEL = Decoder(width=(8,), heads=(1,), ffn=(8, 16, 24, 32), depth=(1, 2), head_dim=8)
@@ -52,6 +54,7 @@ PLAN = Training(
     optimizer=AdamW(learning_rate=3e-2),
     validate_every=5,
     checkpoint_every=12,
+    parallel=Parallel(data=1),
 )
 
 
@@ -72,10 +75,10 @@ def _compiled_once(tmp_path_factory):
         jax.config.update(name, value)
 
 
-def context_of(path, plan=PLAN):
+def context_of(path, plan=PLAN, model=MODEL):
     quickstart = load_recipe("experiments.quickstart")
     data = dataclasses.replace(quickstart.data, tokens=16)
-    experiment = dataclasses.replace(quickstart, model=MODEL, data=data, train=plan)
+    experiment = dataclasses.replace(quickstart, model=model, data=data, train=plan)
     run = RunDirectory(path)
     run.claim(experiment)
     screen = Console(file=io.StringIO(), width=400)
@@ -163,6 +166,32 @@ def test_channels_are_sorted_once_however_often_a_phase_is_resumed(
     assert "resuming training at step 24" in said(context)
     assert len(sorted_at) == 2
     assert_same(context.run, finished.run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axes", [{}, {"fsdp": 2, "tensor": 2}])
+def test_training_on_four_devices_resumes_with_the_same_bits(tmp_path, axes):
+    model = dataclasses.replace(MODEL, heads=(2,), head_dim=4)
+    plan = dataclasses.replace(PLAN, parallel=Parallel(**axes))
+    whole = context_of(tmp_path / "whole", plan, model)
+    train(whole)
+    again = context_of(tmp_path / "again", plan, model)
+    shutil.copytree(whole.run.path, again.run.path, dirs_exist_ok=True)
+    shutil.rmtree(again.run.checkpoints / "40")
+    again.run.supernet.unlink()
+    train(again)
+    assert "resuming training at step 36" in said(again)
+    assert_same(again.run, whole.run)
+    # On one device, within rounding.
+    moved = dataclasses.replace(plan, parallel=Parallel(data=1))
+    alone = context_of(tmp_path / "alone", moved, model)
+    shutil.copytree(whole.run.path, alone.run.path, dirs_exist_ok=True)
+    alone.run.claim(alone.experiment)
+    shutil.rmtree(alone.run.checkpoints / "40")
+    train(alone)
+    ours, theirs = (load_file(c.run.supernet) for c in (alone, whole))
+    for name, weight in ours.items():
+        np.testing.assert_allclose(weight, theirs[name], atol=1e-4, err_msg=name)
 
 
 def test_training_without_its_checkpoints_starts_again(finished, again):
