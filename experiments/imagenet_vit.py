@@ -2,8 +2,8 @@
 
     nas run experiments.imagenet_vit --data.path /data/imagenet
 
-Elastic in depth, width, heads and feed-forward size, 6 to 27 million parameters, on 224
-pixels. The data is a folder of `train/CLASS/*.JPEG` and `val/CLASS/*.JPEG`; from
+Elastic in depth, width, heads and feed-forward size: 10 to 26 million parameters, on
+224 pixels. The data is a folder of `train/CLASS/*.JPEG` and `val/CLASS/*.JPEG`; from
 records instead, which many readers share better, with
 `--data:array-records --data.path DIR` and the same options.
 

@@ -1,4 +1,4 @@
-r"""A decoder of 0.16 to 1.1 billion parameters on shards of tokens.
+r"""A decoder of 0.15 to 1 billion parameters on shards of tokens.
 
     nas run experiments.tokens_lm --data.path /data/tokens
 

@@ -24,10 +24,12 @@ from flax import nnx
 from rich.console import Console
 
 from nas import (
+    Decoder,
     Experiment,
     LargestOnly,
     Phase,
     Sandwich,
+    TokenShards,
     Training,
 )
 from nas.allocator import keep_memory
@@ -45,6 +47,19 @@ RESULTS = Path(__file__).parent.parent / "results"
 COMMAND = "uv run python -m experiments.benchmarks.throughput"
 
 WARM_UPS = 2
+
+LARGE = Decoder(
+    vocabulary=32_768,
+    width=(512, 640, 768),
+    heads=(4, 5, 6),
+    ffn=(1024, 1536, 2048),
+    depth=(8, 10, 12),
+    head_dim=128,
+)
+"""A decoder of about 100 million parameters."""
+
+SMALL = Decoder(width=(32, 64), heads=(1, 2), ffn=(64, 128), depth=(1, 2))
+"""One for a CPU."""
 
 PHASES = {
     "largest alone": Phase(policy=LargestOnly()),
@@ -76,20 +91,8 @@ def setting(*, small: bool, batch: int | None) -> Experiment:
         batch: Windows in a step; as many as suit a large device if not given.
     """
     recipe = load_recipe("experiments.tokens_lm")
-    sizes: dict[str, Any] = {
-        "width": (512, 640, 768),
-        "heads": (4, 5, 6),
-        "ffn": (1024, 1536, 2048),
-        "depth": (8, 10, 12),
-        "group": 1,
-    }
-    tokens = 1024
-    if small:
-        sizes = {"width": (32, 64), "heads": (1, 2), "ffn": (64, 128), "depth": (1, 2)}
-        sizes |= {"group": 1, "head_dim": 32, "vocabulary": 256}
-        tokens = 32
-    model = dataclasses.replace(recipe.model, **sizes)
-    data = dataclasses.replace(recipe.data, tokens=tokens, vocabulary=model.vocabulary)
+    model, tokens = (SMALL, 32) if small else (LARGE, 1024)
+    data = TokenShards(path="", tokens=tokens, vocabulary=model.vocabulary)
     train = Training(
         steps=10_000,
         batch=batch or (8 if small else 32),
