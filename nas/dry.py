@@ -23,10 +23,23 @@ from supernets.sharding.layout import EXAMPLES, Layout
 from supernets.training import TrainState, initial_state
 
 
-def state_shapes(
+def state_shapes(experiment: Experiment) -> TrainState:
+    """Returns the shapes of a training's state."""
+    train = experiment.train
+    optimizer = train.optimizer.transform(train.steps)
+    return jax.eval_shape(
+        lambda: initial_state(
+            experiment.model.build(rngs=nnx.Rngs(0)),
+            optimizer,
+            averaged=bool(train.average),
+        )
+    )
+
+
+def layout_of(
     experiment: Experiment, devices: Sequence[jax.Device] | None = None
-) -> tuple[TrainState, Layout | None]:
-    """Returns the shapes of a training's state, and where it lies.
+) -> Layout | None:
+    """Returns where a training's state lies; none on one device.
 
     Args:
         experiment: Which training.
@@ -35,18 +48,8 @@ def state_shapes(
     Raises:
         UsageError: If the devices do not fit the axes, or these the supernet.
     """
-    train = experiment.train
-    supernet = _supernet(experiment)
-    optimizer = train.optimizer.transform(train.steps)
-    state = jax.eval_shape(
-        lambda: initial_state(
-            experiment.model.build(rngs=nnx.Rngs(0)),
-            optimizer,
-            averaged=bool(train.average),
-        )
-    )
     try:
-        return state, Layout.of(train.parallel, supernet, devices)
+        return Layout.of(experiment.train.parallel, _supernet(experiment), devices)
     except ValueError as error:
         raise UsageError(f"train.parallel: {error}") from error
 
@@ -67,7 +70,7 @@ def lower_step(
     Raises:
         UsageError: If the devices do not fit the axes, or these the supernet.
     """
-    state, layout = state_shapes(experiment, devices)
+    state, layout = state_shapes(experiment), layout_of(experiment, devices)
     plan, train = experiment.plan(), experiment.train
     phase %= len(train.phases)
     size = train.phases[phase].batch_size(plan.whole, train.batch)

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.data.dataset import in_words
+from nas.errors import UsageError
 from nas.experiment import Experiment
 from nas.metrics import LANDMARKS, CheapMetrics
 from nas.report import words
@@ -54,12 +55,17 @@ def _needs(experiment: Experiment) -> str:
     """Says what training takes of the devices here: memory, work, and time at least."""
     import jax
 
-    from nas.dry import state_shapes
+    from nas.dry import layout_of, state_shapes
     from nas.forecast import device_flops, forecast
     from supernets.sharding.memory import memory_of
 
     train, expected = experiment.train, forecast(experiment)
-    state, layout = state_shapes(experiment)
+    state, misfit = state_shapes(experiment), ""
+    try:
+        layout = layout_of(experiment)
+    except UsageError as error:
+        # What it would take can be told all the same, of one device.
+        layout, misfit = None, f"not on the devices here: {error}\n"
     devices = 1 if layout is None else layout.mesh.size
     speed = device_flops(train.compute) * devices
     seconds = expected.step_flops * train.steps / speed
@@ -67,8 +73,9 @@ def _needs(experiment: Experiment) -> str:
     kind = jax.devices()[0].device_kind
     return (
         f"Training on {devices} x {kind}\n"
-        f"memory per device: {_megabytes(held.per_device)} of weights, moments and "
-        f"averages, {_megabytes(held.gathered)} of weights gathered for a step; "
+        f"{misfit}"
+        f"memory per device: {_size(held.per_device)} of weights, moments and "
+        f"averages, {_size(held.gathered)} of weights gathered for a step; "
         "gradients and activations come on top (--compile tells them)\n"
         f"work: {expected.step_flops:.3g} FLOPs in a mean step, "
         f"{expected.step_flops * train.steps:.3g} in all\n"
@@ -83,14 +90,19 @@ def _compiled(experiment: Experiment) -> str:
 
     held = step_memory(experiment)
     return (
-        f"compiled step: {_megabytes(held.arguments)} of state and batch, "
-        f"{_megabytes(held.temporaries)} of activations, gradients and what else it "
+        f"compiled step: {_size(held.arguments)} of state and batch, "
+        f"{_size(held.temporaries)} of activations, gradients and what else it "
         "needs for a while, on each device"
     )
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
+def _size(count: int) -> str:
+    """Writes a number of bytes as people say it.
+
+    >>> _size(42_420_000), _size(12_130_900_000)
+    ('42.4 MB', '12.1 GB')
+    """
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _duration(seconds: float) -> str:

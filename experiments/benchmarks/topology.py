@@ -18,8 +18,9 @@ from typing import Any
 
 from rich.console import Console
 
+from kernels.executions import Execution
 from nas.config import load_recipe
-from nas.dry import state_shapes
+from nas.dry import layout_of, state_shapes
 from nas.experiment import Experiment
 from nas.forecast import step_memory
 from nas.rundir import write_json
@@ -48,12 +49,15 @@ class Case:
         slice: Name of the topology, as the TPU's compiler knows it.
         parallel: The axes there.
         accumulate: Parts of a batch there.
+        execution: Of sampled subnets. Masked ones need the most memory, and compile
+            many times faster than switched ones, of which each size is a body.
     """
 
     recipe: str
     slice: str
     parallel: Parallel
     accumulate: int = 1
+    execution: Execution = "masked"
 
 
 CASES = (
@@ -77,12 +81,16 @@ def main() -> None:
     """Compiles every case and records what it holds."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
+        "--only", nargs="+", default=[], metavar="RECIPE", help="modules to compile"
+    )
+    parser.add_argument(
         "--results", type=Path, default=RESULTS, help="where the JSON goes"
     )
     options = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     with _told_host():
-        found = [_compiled(case, console) for case in CASES]
+        chosen = [c for c in CASES if not options.only or c.recipe in options.only]
+        found = [_compiled(case, console) for case in chosen]
     write_json(options.results / "topology.json", {"command": COMMAND, "steps": found})
 
 
@@ -94,7 +102,8 @@ def _compiled(case: Case, console: Console) -> dict[str, Any]:
     start = time.monotonic()
     held = step_memory(experiment, topology.devices)
     seconds = time.monotonic() - start
-    state, layout = state_shapes(experiment, topology.devices)
+    state = state_shapes(experiment)
+    layout = layout_of(experiment, topology.devices)
     found = {
         **dataclasses.asdict(case),
         "devices": len(topology.devices),
@@ -113,7 +122,7 @@ def placed(experiment: Experiment, case: Case) -> Experiment:
     train = dataclasses.replace(
         experiment.train, parallel=case.parallel, accumulate=case.accumulate
     )
-    return dataclasses.replace(experiment, train=train)
+    return dataclasses.replace(experiment, train=train, execution=case.execution)
 
 
 @contextlib.contextmanager

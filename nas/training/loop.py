@@ -176,7 +176,7 @@ class Loop:
                 asked = self._asked(stopping, done)
                 if saves or asked:
                     self._save(checkpoints, done, state, losses, score)
-                if asked and not last:
+                if asked:
                     self._stop(checkpoints, done, asked)
             self.log.finish()
             return self._result(checkpoints, state)

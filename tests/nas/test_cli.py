@@ -338,6 +338,13 @@ def test_show_tells_what_training_needs(capsys, recipe):
     assert re.search(r"compiled step: \S+ MB of state and batch, \S+ MB", told)
 
 
+def test_show_tells_of_devices_that_are_not_here(capsys, recipe):
+    assert code_of("show", recipe, "--train.parallel.fsdp", "8") == 0
+    told = said(capsys)
+    assert "Training on 1 x cpu not on the devices here: train.parallel: fsdp 8" in told
+    assert "memory per device:" in told
+
+
 def test_a_signal_exits_with_its_number(capsys, recipe, stages):
     stages["train"] = Stopped("stopped by SIGTERM after step 7", signal.SIGTERM)
     assert code_of("train", recipe) == 143

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from nas.config import load_recipe
-from nas.dry import lower_step, state_shapes
+from nas.dry import layout_of, lower_step, state_shapes
 from nas.errors import UsageError
 from nas.forecast import device_flops, forecast, step_memory
 from supernets.decoder.spec import Decoder
@@ -37,7 +37,7 @@ def test_a_step_is_lowered_for_devices_without_weights_or_data():
     compiled = lower_step(one).compile()
     assert compiled.cost_analysis()["flops"] > 0
     four = experiment_of(Parallel(fsdp=4))
-    state, layout = state_shapes(four)
+    state, layout = state_shapes(four), layout_of(four)
     assert memory_of(layout, state).per_device < memory_of(None, state).per_device / 3
     held = step_memory(four)
     assert 0 < held.arguments < step_memory(one).arguments / 3
@@ -46,7 +46,7 @@ def test_a_step_is_lowered_for_devices_without_weights_or_data():
 
 def test_axes_that_do_not_fit_are_refused():
     with pytest.raises(UsageError, match=r"train\.parallel: .*devices"):
-        state_shapes(experiment_of(Parallel(tensor=len(jax.devices()) + 1)))
+        layout_of(experiment_of(Parallel(tensor=len(jax.devices()) + 1)))
 
 
 def test_the_forecast_counts_three_passes_of_what_is_trained():

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import re
 import shutil
+import signal
 from unittest.mock import create_autospec
 
 import jax
@@ -15,7 +16,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from nas.config import load_recipe
-from nas.errors import RunError
+from nas.errors import RunError, Stopped
 from nas.experiment import Training
 from nas.panel import load_panel
 from nas.rundir import RunDirectory, read_json_lines
@@ -192,6 +193,29 @@ def test_training_on_four_devices_resumes_with_the_same_bits(tmp_path, axes):
     ours, theirs = (load_file(c.run.supernet) for c in (alone, whole))
     for name, weight in ours.items():
         np.testing.assert_allclose(weight, theirs[name], atol=1e-4, err_msg=name)
+
+
+def test_a_signal_saves_at_any_step_and_training_goes_on_with_the_same_bits(
+    finished, tmp_path, monkeypatch
+):
+    context, validate = context_of(tmp_path), Watch.validate
+
+    def terminated(watch, step, params):
+        if step == 25:
+            signal.raise_signal(signal.SIGTERM)
+        return validate(watch, step, params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "validate", terminated)
+        with pytest.raises(
+            Stopped, match="SIGTERM after step 25; step 25 is saved"
+        ) as e:
+            train(context)
+    assert e.value.code == 143
+    train(context)
+    assert "resuming training at step 25" in said(context)
+    # A mean that was not told yet is kept, too.
+    assert_same(context.run, finished.run)
 
 
 def test_training_without_its_checkpoints_starts_again(finished, again):
