@@ -22,7 +22,10 @@ def trained(path, experiment):
     train(Context(experiment=experiment, run=run, console=screen, command="nas train"))
     lines = read_json_lines(run.metrics)
     assert "warning" not in screen.file.getvalue()
-    return [line["validation"] for line in lines if "validation" in line]
+    return [
+        [line[kind] for line in lines if kind in line]
+        for kind in ("validation", "training")
+    ]
 
 
 def shortened(recipe, **changes):
@@ -53,10 +56,9 @@ def test_the_vision_transformer_learns_from_a_folder(tmp_path):
     )
     reading = dataclasses.replace(recipe.train.reading, workers=0, threads=2)
     small = shortened(recipe, batch=8, reading=reading)
-    scores = trained(
-        tmp_path / "run", dataclasses.replace(small, model=model, data=data)
-    )
-    assert np.isfinite(list(scores[-1].values())).all()
+    small = dataclasses.replace(small, model=model, data=data)
+    validated, _ = trained(tmp_path / "run", small)
+    assert np.isfinite(list(validated[-1].values())).all()
 
 
 @pytest.mark.slow
@@ -73,9 +75,15 @@ def test_the_decoder_learns_from_shards_on_four_devices(tmp_path):
         head_dim=8,
     )
     small = shortened(
-        recipe, batch=16, accumulate=2, parallel=Parallel(fsdp=2, tensor=2)
+        recipe,
+        batch=16,
+        accumulate=2,
+        parallel=Parallel(fsdp=2, tensor=2),
+        # In so few steps a rate for a thousand times as many weights moves nothing.
+        optimizer=dataclasses.replace(recipe.train.optimizer, learning_rate=1e-2),
     )
     experiment = dataclasses.replace(small, model=model, data=shards)
-    begun, ended = trained(tmp_path / "run", experiment)
+    (begun, ended), (learnt,) = trained(tmp_path / "run", experiment)
     assert np.isfinite(list(ended.values())).all()
-    assert ended["largest"] < begun["largest"]
+    # The tokens are random: they can be learnt by heart, and no others from them.
+    assert learnt["largest"] < begun["largest"] - 0.5
