@@ -50,6 +50,11 @@ class RunDirectory:
         self.trace = self.path / "profile"
         self.lock_file = self.path / ".lock"
 
+    def checkpoint_steps(self) -> list[int]:
+        """Returns the steps of all complete checkpoints, in order."""
+        names = (entry.name for entry in self.checkpoints.glob("*"))
+        return sorted(int(name) for name in names if name.isdigit())
+
     def check(self, experiment: Experiment) -> None:
         """Makes sure that the directory is free, or of this experiment.
 

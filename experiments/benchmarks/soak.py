@@ -146,7 +146,7 @@ def _undisturbed(
     first = 0.0
     while process.poll() is None:
         time.sleep(0.05)
-        if not first and _complete(run):
+        if not first and run.checkpoint_steps():
             first = time.monotonic() - start
     if process.returncode:
         raise SystemExit(f"the undisturbed training ended with {process.returncode}")
@@ -166,7 +166,7 @@ def _life(
     they train, some time after they have completed a checkpoint, and so early that all
     of them together would not finish the training.
     """
-    before, start = max(_complete(run), default=0), time.monotonic()
+    before, start = max(run.checkpoint_steps(), default=0), time.monotonic()
     process = subprocess.Popen(
         _line(run, options),
         env=environment,
@@ -177,7 +177,9 @@ def _life(
     if early:
         time.sleep(moments.uniform(0.1, 1.0) * pace.start)
     else:
-        while process.poll() is None and max(_complete(run), default=0) <= before:
+        while (
+            process.poll() is None and max(run.checkpoint_steps(), default=0) <= before
+        ):
             time.sleep(0.01)
         time.sleep(moments.uniform(0.0, 1.2) * pace.rest / options.kills)
     if process.poll() is not None:
@@ -188,12 +190,7 @@ def _life(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     seconds = round(time.monotonic() - start, 2)
-    return Life(seconds=seconds, step=max(_complete(run), default=0))
-
-
-def _complete(run: RunDirectory) -> list[int]:
-    """Returns the steps of all complete checkpoints."""
-    return [int(p.name) for p in run.checkpoints.glob("*") if p.name.isdigit()]
+    return Life(seconds=seconds, step=max(run.checkpoint_steps(), default=0))
 
 
 def _line(run: RunDirectory, options: argparse.Namespace) -> list[str]:

@@ -65,6 +65,7 @@ class Loop:
     Attributes:
         context: Of the run.
         plan: What each step trains.
+        sizes: How many examples each step takes.
         supernet: With the weights that training starts from.
         optimizer: Turns gradients into updates.
         layout: Over several devices; none on one.
@@ -77,6 +78,7 @@ class Loop:
 
     context: Context
     plan: Plan
+    sizes: BatchSizes
     supernet: nnx.Module
     optimizer: optax.GradientTransformation
     layout: Layout | None
@@ -112,16 +114,18 @@ class Loop:
             adversary=experiment.search.adversary,
             execution=experiment.execution,
         )
+        sizes = BatchSizes.of(plan, train.batch)
         return cls(
             context=context,
             plan=plan,
+            sizes=sizes,
             supernet=supernet,
             optimizer=optimizer,
             layout=layout,
             steps=train_steps(experiment, supernet, optimizer, layout),
             feed=Feed(
                 experiment.data,
-                BatchSizes.of(plan, train.batch),
+                sizes,
                 seed=experiment.seed,
                 steps=train.steps,
                 part=(0, 1) if layout is None else layout.part,
@@ -160,7 +164,7 @@ class Loop:
                 state, metrics = self._advance(state, number, planned)
                 done = number + 1
                 losses.add(*self._checked(metrics, planned, done, checkpoints))
-                self.speed.step(self._batch_size(phase))
+                self.speed.step(self.sizes(number))
                 last = done == train.steps
                 saves = last or done % train.checkpoint_every == 0
                 # Means end at checkpoints too: then they start anew when it resumes.
@@ -280,10 +284,6 @@ class Loop:
         else:
             batch = self.layout.batch(Batch(*jax.tree.map(np.asarray, tuple(examples))))
         return self.steps[planned.phase](state, batch, planned.draw, number)
-
-    def _batch_size(self, phase: int) -> int:
-        train, plan = self.context.experiment.train, self.plan
-        return plan.phases[phase].batch_size(plan.whole, train.batch)
 
     def _placed(self, state: TrainState) -> TrainState:
         return state if self.layout is None else self.layout.place(state)

@@ -67,7 +67,7 @@ class Store:
         Raises:
             UsageError: If the store is of another configuration.
         """
-        if any(self.run.checkpoints.glob("[0-9]*")) or not (steps := self._complete()):
+        if self.run.checkpoint_steps() or not (steps := self._complete()):
             return None
         theirs = json.loads(self._files.cat_file(f"{self._root}/config.json"))
         if changed := differences(theirs, self.run.read_config()):

@@ -98,10 +98,6 @@ def finished(process):
     return said
 
 
-def complete(run):
-    return [int(p.name) for p in run.checkpoints.glob("*") if p.name.isdigit()]
-
-
 def assert_close(run, expected):
     ours, theirs = load_file(run.supernet), load_file(expected.supernet)
     assert ours.keys() == theirs.keys()
@@ -123,7 +119,7 @@ def test_two_processes_train_what_one_does_and_outlive_a_loss(tmp_path):
 
     lost = RunDirectory(tmp_path / "lost")
     survivor, victim = pair(lost.path, steps)
-    while max(complete(lost), default=0) < 10:
+    while max(lost.checkpoint_steps(), default=0) < 10:
         assert survivor.poll() is None, survivor.communicate()
         time.sleep(0.05)
     victim.send_signal(signal.SIGKILL)

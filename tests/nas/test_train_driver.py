@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.rundir import RunDirectory
-from tests.nas.test_hosts import assert_close, complete, finished, started
+from tests.nas.test_hosts import assert_close, finished, started
 
 
 def workers_of_ray():
@@ -33,7 +33,7 @@ def test_a_worker_that_dies_is_replaced_and_training_goes_on(tmp_path):
     run = RunDirectory(tmp_path / "run")
     others = workers_of_ray()
     process = started(run.path, steps, "--ray-workers", "2")
-    while max(complete(run), default=0) < 10:
+    while max(run.checkpoint_steps(), default=0) < 10:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     ours = [number for number in workers_of_ray() if number not in others]
