@@ -1,0 +1,108 @@
+"""Packed weights, and how many bytes they are."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+from kernels.quantization.integers import QuantizedMatrix
+from kernels.quantization.packing import BITS_PER_BYTE, pack, unpack_array
+from kernels.quantization.scheme import FLOAT_WIDTH, Scheme
+
+SCALE_BYTES = 4
+"""A float32."""
+
+ZERO_POINT_BYTES = 1
+"""An int8."""
+
+Sizes = int | np.ndarray
+"""Whole numbers that broadcast, as of a population and its layers."""
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["codes", "scale", "zero_point"],
+    meta_fields=["shape", "bits", "shift", "group_size"],
+)
+@dataclasses.dataclass(frozen=True)
+class PackedMatrix:
+    """A weight as it is stored: the codes of a `QuantizedMatrix` without gaps.
+
+    Attributes:
+        codes: Packed, without the zero bits behind them.
+        scale: See `QuantizedMatrix`.
+        zero_point: See there.
+        shape: Inputs and outputs.
+        bits: Of each code.
+        shift: Zero bits behind each.
+        group_size: Inputs that share a scale; all, unless given.
+    """
+
+    codes: UInt8[Array, " bytes"]
+    scale: Float[Array, "groups channels"]
+    zero_point: Int[Array, "groups channels"] | None
+    shape: tuple[int, int]
+    bits: int
+    shift: int = 0
+    group_size: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes, scales and zero points."""
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(self))
+
+
+def pack_matrix(matrix: QuantizedMatrix) -> PackedMatrix:
+    """Returns a weight as it is stored."""
+    codes = np.asarray(matrix.codes)
+    return PackedMatrix(
+        jnp.asarray(pack(codes >> matrix.shift, matrix.bits)),
+        matrix.scale,
+        matrix.zero_point,
+        (codes.shape[0], codes.shape[1]),
+        matrix.bits,
+        matrix.shift,
+        matrix.group_size,
+    )
+
+
+def unpack_matrix(packed: PackedMatrix) -> QuantizedMatrix:
+    """Returns a stored weight as ``int8`` codes; a program may do it as it runs."""
+    inputs, outputs = packed.shape
+    codes = unpack_array(packed.codes, packed.bits, inputs * outputs)
+    return QuantizedMatrix(
+        (codes << packed.shift).astype(jnp.int8).reshape(inputs, outputs),
+        packed.scale,
+        packed.zero_point,
+        packed.bits,
+        packed.shift,
+        packed.group_size,
+    )
+
+
+def weight_bytes(
+    inputs: Sizes, outputs: Sizes, bits: Sizes, scheme: Scheme
+) -> Int[np.ndarray, "*shape"]:
+    """Returns the bytes of stored weights: codes, scales and zero points.
+
+    Of codes ``ceil(inputs outputs bits / 8)``, and 4 bytes for each scale, 1 for each
+    zero point. Weights of 16 bits and more have no scales.
+
+    Args:
+        inputs: Of each weight.
+        outputs: Of each.
+        bits: Of each.
+        scheme: How they are quantised.
+    """
+    inputs, outputs, bits = (
+        np.asarray(sizes, np.int64) for sizes in (inputs, outputs, bits)
+    )
+    count = inputs * outputs
+    groups = -(-inputs // scheme.group_size) if scheme.group_size else 1
+    channels = 1 if scheme.granularity == "tensor" else outputs
+    shared = groups * channels * (count > 0) * (bits < FLOAT_WIDTH)
+    each = SCALE_BYTES + (0 if scheme.symmetric else ZERO_POINT_BYTES)
+    return np.asarray(-(-count * bits // BITS_PER_BYTE) + shared * each)

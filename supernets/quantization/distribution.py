@@ -1,0 +1,65 @@
+"""Weights spread evenly lose little when they are rounded (EQ-Net, Xu 2023)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+UNIFORM_KURTOSIS = 1.8
+"""Of numbers spread evenly over an interval; 3 of normally distributed ones."""
+
+
+class Moments(NamedTuple):
+    """Standardised third and fourth moments."""
+
+    skewness: Float[Array, ""]
+    kurtosis: Float[Array, ""]
+
+
+def standardized_moments(weight: Float[Array, "*shape"]) -> Moments:
+    """Returns the mean third and fourth power of z-scores.
+
+    Weights that are all the same have none: their moments count as those of an even
+    spread, and have no gradient.
+    """
+    centred = weight.astype(jnp.float32) - jnp.mean(weight.astype(jnp.float32))
+    variance = jnp.mean(centred**2)
+    spread = variance > 0
+    z = centred * jnp.where(spread, variance, 1.0) ** -0.5
+    return Moments(
+        jnp.where(spread, jnp.mean(z**3), 0.0),
+        jnp.where(spread, jnp.mean(z**4), UNIFORM_KURTOSIS),
+    )
+
+
+def weight_distribution_loss(
+    weights: Sequence[Float[Array, "..."]],
+    *,
+    skewness: float = 1.0,
+    kurtosis: float = 1.0,
+) -> Float[Array, ""]:
+    """Returns how far weights are from an even spread around their mean.
+
+    ``(1/L) sum_l |Skew(W_l)|**2 + |Kurt(W_l) - 1.8|**2`` (EQ-Net, WDR loss). An even
+    spread suffers least where the scale is not at its best. EQ-Net leaves out the first
+    layer, and its code counts the kurtosis for 0.015.
+
+    Args:
+        weights: One of each layer that is quantised, full size.
+        skewness: Share of the first term.
+        kurtosis: Share of the second.
+
+    Raises:
+        ValueError: If there are no weights.
+    """
+    if not weights:
+        raise ValueError("no weights to shape: give those of the quantised layers")
+    terms = []
+    for weight in weights:
+        found = standardized_moments(weight)
+        terms.append(
+            skewness * found.skewness**2
+            + kurtosis * (found.kurtosis - UNIFORM_KURTOSIS) ** 2
+        )
+    return jnp.mean(jnp.stack(terms))
