@@ -3,6 +3,10 @@
 import os
 import signal
 
+# Before JAX is imported, for its processes too: tests compile much and run little.
+# CI sets it to 0, so that all of them also pass with programs as they are used.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import hypothesis
 import jax
 import jaxtyping

@@ -175,6 +175,7 @@ def test_an_environment_is_built_once(tmp_path, monkeypatch):
     assert len(lines) == 2
 
 
+@pytest.mark.slow
 def test_our_logits_are_those_of_the_extracted_subnet(side):
     program = side.build(FORWARD)
     logits = program.values(program.run())["logits"]
@@ -212,6 +213,7 @@ def test_sandwich_steps_share_their_state(side):
     assert (after != before).all()
 
 
+@pytest.mark.slow
 def test_a_sandwich_step_in_bfloat16_scores_in_float32(side):
     # Building it traces it, and says so if an operation does not run.
     side.build(Case("sandwich", PAIRS[0], "bfloat16"))

@@ -116,6 +116,7 @@ def test_the_middle_subnet_of_the_full_benchmark_is_the_one_that_is_told():
         assert len({int(genotype[0]) for genotype in random}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "direction", ["forward", pytest.param("training", marks=pytest.mark.slow)]
 )

@@ -196,6 +196,7 @@ def test_rates_are_those_that_are_best_for_what_a_policy_trains(tmp_path):
     assert other.policy_rate("uniform") == 0.006
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_goes_on_and_finds_the_same(fake, tmp_path):
     whole = comparison(tmp_path / "whole")
     whole.run()
@@ -294,6 +295,7 @@ def test_the_figure_shows_every_policy_subnet_and_budget(results):
     assert drawing.to_png(figure).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_seed_fixes_the_data_and_the_weights():
     # One size of everything compiles quickly.
     trainer = Trainer(

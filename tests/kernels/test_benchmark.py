@@ -54,6 +54,7 @@ def test_on_a_cpu_pallas_alone_is_refused_and_says_why(name):
     assert set(refused.values()) == {None}
 
 
+@pytest.mark.slow
 def test_rows_have_a_time_for_every_way_that_runs():
     rows = measure([SUBJECTS["FFN"]], rounds=1)
     assert [r.direction for r in rows] == ["forward"] * 3 + ["training"] * 3

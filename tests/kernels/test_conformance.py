@@ -21,6 +21,7 @@ from kernels.dispatch import run
 from kernels.embedding import attend, embed
 from kernels.extents import Extent, Fixed, Indexed, Mixed, restrict
 from kernels.feed_forward import FeedForward, FeedForwardWeights, feed_forward
+from kernels.held_norm import HeldRmsNorm
 from kernels.linear import add_bias, matmul
 from kernels.normalization import LayerNorm, RmsNorm, layer_norm, rms_norm
 from kernels.operation import Call
@@ -160,6 +161,13 @@ OPERATIONS = [
         {"x": FEATURES},
     ),
     Operation(
+        "held_rms_norm",
+        FEATURES,
+        {"scale": ("features",)},
+        lambda a, e: run(Call(HeldRmsNorm(), (e["features"],), a["scale"]), a["x"]),
+        {"x": FEATURES},
+    ),
+    Operation(
         "skipped_norm",
         (ROWS, "units"),
         {"scale": ("units",), "bias": ("units",)},
@@ -209,7 +217,9 @@ OPERATIONS = [
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 each_execution = pytest.mark.parametrize(
-    "execution", ["masked", "switched", "pallas"], indirect=True
+    "execution",
+    ["masked", "switched", pytest.param("pallas", marks=pytest.mark.slow)],
+    indirect=True,
 )
 each_subnet = given(
     st.fixed_dictionaries(

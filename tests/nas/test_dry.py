@@ -32,6 +32,7 @@ def experiment_of(parallel, **changes):
     return dataclasses.replace(QUICKSTART, model=MODEL, data=data, train=train)
 
 
+@pytest.mark.slow
 def test_a_step_is_lowered_for_devices_without_weights_or_data():
     one = experiment_of(Parallel(data=1))
     compiled = lower_step(one).compile()

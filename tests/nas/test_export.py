@@ -231,6 +231,7 @@ def assert_equal_for_any_batch(folder, network, data):
             np.testing.assert_allclose(logits, others, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_classifier_of_images_is_exported_for_any_batch(tmp_path):
     folder, data = tmp_path / "subnet", Digits()
     network, verification, logits = exported_to(folder, VISION, data)
@@ -242,6 +243,7 @@ def test_a_classifier_of_images_is_exported_for_any_batch(tmp_path):
     run_alone(lines, "assert logits.shape == (1, 10), logits.shape", tmp_path)
 
 
+@pytest.mark.slow
 def test_every_task_is_exported_and_verified(tmp_path):
     folder, data = tmp_path / "subnet", DigitTasks()
     network, verification, logits = exported_to(folder, TASKS, data)

@@ -46,7 +46,9 @@ def learnt(policy, parts, **options):
     ("policy", "examples", "reduction"),
     [
         (Sandwich(random=1), "shared", "mean"),
-        (Sandwich(random=1, teacher="data"), "own", "sum"),
+        pytest.param(
+            Sandwich(random=1, teacher="data"), "own", "sum", marks=pytest.mark.slow
+        ),
         pytest.param(
             Uniform(subnets=2, teacher="frozen"),
             "shared",

@@ -71,6 +71,7 @@ def test_costs_are_those_counted_in_the_extracted_decoder(rule, arguments, seed,
     assert_counted(spec, (5,), batch=batch, seed=seed)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(vision_arguments(layers=3), st.integers(0, 99), st.integers(1, 3))
 def test_costs_are_those_counted_in_the_extracted_classifier(arguments, seed, batch):

@@ -27,6 +27,7 @@ from tests.supernets.toy import (
     unweighted,
     with_weights,
 )
+from tests.variants import mainly
 
 SPEC = small_decoder(depth_rule="free")
 SPACE = SPEC.space()
@@ -40,7 +41,7 @@ def _quick():
         yield
 
 
-@pytest.fixture(scope="module", params=["masked", "switched"])
+@pytest.fixture(scope="module", params=mainly("masked", "switched"))
 def evaluate(request):
     """Losses of a population under random weights."""
     score = make_evaluate(unweighted(SPEC), SPACE, execution=request.param)
@@ -91,6 +92,7 @@ def test_images_and_tasks_are_scored_too(spec):
         assert_close(values, [float(expected[name])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "execution", [pytest.param("masked", marks=pytest.mark.slow), "switched"]
 )
@@ -201,6 +203,7 @@ def test_genes_of_layers_that_do_not_run_change_no_loss(evaluate):
     assert_equal(evaluate(noisy), evaluate(genotypes))
 
 
+@pytest.mark.slow
 def test_masked_subnets_run_side_by_side_as_memory_allows():
     state = params_of(SPEC)
     genotypes = population(0, 8)

@@ -26,6 +26,7 @@ from tests.supernets.toy import (
     unweighted,
     with_weights,
 )
+from tests.variants import mainly
 
 EXECUTIONS = [
     "masked",
@@ -73,7 +74,7 @@ def expected(spec: Decoder, genotype, *operands):
     return quick_jit(lambda *given: outcome_of(spec)(extents, *given))(*operands)
 
 
-@pytest.mark.parametrize("rule", ["prefix", "free"])
+@pytest.mark.parametrize("rule", mainly("free", "prefix"))
 @pytest.mark.parametrize("mode", ["masked", "switched"])
 @settings(max_examples=2)
 @given(decoder_arguments(), st.integers(0, 99))
@@ -118,6 +119,7 @@ def test_one_program_runs_all_subnets(execution, compilations):
     assert len(set(losses)) > 6
 
 
+@pytest.mark.slow
 def test_mapped_over_subnets_nothing_is_switched():
     spec = small_decoder(width=(4, 8), depth=(2,), ffn=(3, 6))
     operands = random_weights(spec), *random_windows()
@@ -163,6 +165,7 @@ def test_the_first_choices_are_static_as_far_as_branches_go():
     assert len(branches(8)) == len(branches(1, 2, 1, 4)) == 8
 
 
+@pytest.mark.slow
 def test_with_too_many_widths_activations_are_padded_instead():
     spec = small_decoder(width=tuple(range(2, 22, 2)), depth=(1,), ffn=(3,), heads=(1,))
     operands = random_weights(spec), *random_windows()

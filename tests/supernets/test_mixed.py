@@ -35,6 +35,7 @@ from tests.supernets.toy import (
     small_decoder,
     with_weights,
 )
+from tests.variants import mainly
 
 
 def loss_of(spec, extents_of):
@@ -52,7 +53,7 @@ def mixed_loss(spec):
     return loss_of(spec, lambda selected: mixed_extents(spec.space(), selected))
 
 
-@pytest.mark.parametrize("rule", ["prefix", "spaced", "free"])
+@pytest.mark.parametrize("rule", mainly("prefix", "spaced", "free"))
 @settings(max_examples=2)
 @given(decoder_arguments(), st.integers(0, 99))
 def test_a_one_hot_mixture_is_the_subnet_and_nothing_leaks(rule, arguments, seed):
@@ -83,7 +84,7 @@ def test_a_one_hot_mixture_is_the_subnet_and_nothing_leaks(rule, arguments, seed
         assert all(np.isfinite(leaf).all() for leaf in slopes.values())
 
 
-@pytest.mark.parametrize("rule", ["prefix", "spaced", "free"])
+@pytest.mark.parametrize("rule", mainly("prefix", "spaced", "free"))
 def test_slopes_of_probabilities_are_finite_differences(rule):
     spec = small_decoder(depth=(1, 2, 3), depth_rule=rule, norm="layer")
     space, windows = spec.space(), random_windows()
@@ -215,6 +216,7 @@ def test_memory_does_not_grow_with_the_number_of_choices():
     assert temporary_bytes(8) < 1.02 * temporary_bytes(2)
 
 
+@pytest.mark.slow
 def test_mixtures_map_over_a_population():
     spec = small_decoder(depth=(1, 2), depth_rule="prefix")
     space, windows = spec.space(), random_windows()

@@ -54,7 +54,7 @@ def flat(tree):
 @pytest.mark.parametrize(
     ("name", "execution"),
     [
-        ("decoder", "switched"),
+        pytest.param("decoder", "switched", marks=pytest.mark.slow),
         ("decoder", "masked"),
         *(
             pytest.param(name, "masked", marks=pytest.mark.slow)

@@ -69,6 +69,7 @@ def temporary_bytes(execution, remat):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "execution", ["fixed", pytest.param("switched", marks=pytest.mark.slow)]
 )

@@ -40,6 +40,7 @@ from tests.supernets.toy import (
     unweighted,
     with_weights,
 )
+from tests.variants import mainly
 
 SPEC = small_decoder()
 SPACE = SPEC.space()
@@ -118,7 +119,7 @@ def weighted(gradients, weights):
     )
 
 
-@pytest.fixture(scope="module", params=["masked", "switched"])
+@pytest.fixture(scope="module", params=mainly("masked", "switched"))
 def step(request):
     return quick_step(SPEC, POLICY.slots(SPACE), losses=LOSSES, execution=request.param)
 

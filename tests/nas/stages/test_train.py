@@ -114,6 +114,7 @@ def assert_same(run, expected):
     assert run.panel.read_bytes() == expected.panel.read_bytes()
 
 
+@pytest.mark.slow
 def test_training_from_an_older_checkpoint_ends_with_the_same_bits(
     finished, again, sorted_at
 ):
@@ -146,6 +147,7 @@ def sorted_at(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_channels_are_sorted_once_however_often_a_phase_is_resumed(
     finished, tmp_path, monkeypatch, sorted_at
 ):
@@ -218,6 +220,7 @@ def test_a_signal_saves_at_any_step_and_training_goes_on_with_the_same_bits(
     assert_same(context.run, finished.run)
 
 
+@pytest.mark.slow
 def test_training_without_its_checkpoints_starts_again(finished, again):
     shutil.rmtree(again.run.checkpoints)
     train(again)

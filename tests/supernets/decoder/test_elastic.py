@@ -18,6 +18,7 @@ from tests.supernets.toy import (
     small_decoder,
     with_weights,
 )
+from tests.variants import mainly
 
 SPECS = {
     "prefix": {"norm": "layer", "gated": False},
@@ -35,7 +36,7 @@ def masked(spec, extents_of=indexed_extents):
     return quick_jit(jax.value_and_grad(loss))
 
 
-@pytest.mark.parametrize("rule", SPECS)
+@pytest.mark.parametrize("rule", mainly(*SPECS))
 def test_what_is_inactive_leaks_neither_into_values_nor_gradients(rule):
     spec = small_decoder(depth_rule=rule, **SPECS[rule])
     space, weights = spec.space(), random_weights(spec)
@@ -62,6 +63,7 @@ def one_hot_extents(space, genotype):
     }
 
 
+@pytest.mark.slow
 def test_one_hot_mixtures_of_everything_are_the_subnet():
     spec = small_decoder(norm="layer")
     run, mixed = masked(spec), masked(spec, one_hot_extents)

@@ -32,9 +32,10 @@ from tests.supernets.toy import (
     small_decoder,
     with_weights,
 )
+from tests.variants import mainly
 
 
-@pytest.mark.parametrize("rule", ["prefix", "spaced", "free"])
+@pytest.mark.parametrize("rule", mainly("prefix", "spaced", "free"))
 @settings(max_examples=3)
 @given(decoder_arguments(), st.integers(0, 99))
 def test_a_subnet_is_the_same_masked_sliced_and_extracted(rule, arguments, seed):
@@ -51,6 +52,7 @@ def test_a_subnet_is_the_same_masked_sliced_and_extracted(rule, arguments, seed)
             assert_close(outcome, extracted(spec, architecture)(*given))
 
 
+@pytest.mark.slow
 def test_halves_of_layers_are_dropped_the_same_in_every_way():
     spec = small_decoder(heads=(0, 4), group=2, ffn=(0, 6), depth=(2,), width=(8,))
     space, weights, windows = spec.space(), random_weights(spec), random_windows()

@@ -32,6 +32,7 @@ ARCHITECTURE = Architecture(
 )
 
 
+@pytest.mark.slow
 def test_a_subnet_is_the_same_masked_mixed_sliced_and_extracted():
     # Where layer 0 of the encoder may be skipped, and those of decoders still run.
     sizes = {"heads": (0, 2), "depth_rule": "free", "norm": "rms"}
@@ -51,6 +52,7 @@ def test_a_subnet_is_the_same_masked_mixed_sliced_and_extracted():
                 assert_close(found, expected)
 
 
+@pytest.mark.slow
 def test_a_subnet_is_the_same_with_its_decoders_switched_inside():
     tasks = (
         Task(name="one", classes=3, units=(0, 1, 2, 3, 5)),

@@ -180,6 +180,7 @@ def pairs(before, after, used):
             yield np.asarray(old), np.asarray(new), np.asarray(mask)
 
 
+@pytest.mark.slow
 @every
 def test_training_goes_on_as_if_channels_had_always_been_sorted(optimizer):
     transform, params, state = trained(optimizer)

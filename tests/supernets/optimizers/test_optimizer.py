@@ -30,6 +30,7 @@ def rates(optimizer: AdamW, steps: int) -> np.ndarray:
     return np.asarray(sizes)
 
 
+@pytest.mark.slow
 def test_the_rate_ends_near_a_tenth_of_the_peak():
     found = rates(AdamW(learning_rate=0.5, schedule=Cosine(warmup=0.1)), 50)
     assert found[-1] == pytest.approx(0.05, rel=0.02)

@@ -134,7 +134,7 @@ MESHES = {
     "data and tensor": {"data": 2, "tensor": 2},
     "fsdp and tensor": {"fsdp": 2, "tensor": 2},
 }
-QUICK = {("masked decoder", "data"), ("masked decoder", "fsdp and tensor")}
+QUICK = {("masked decoder", "fsdp and tensor")}
 
 
 @pytest.mark.parametrize(

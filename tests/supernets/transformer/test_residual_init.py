@@ -1,6 +1,7 @@
 """How what adds to the residual stream starts."""
 
 import numpy as np
+import pytest
 from flax import nnx
 
 from supernets.weights import flat_weights
@@ -15,6 +16,7 @@ def weights(**changes):
     return quick_jit(lambda: flat_weights(spec.build(rngs=nnx.Rngs(0))))()
 
 
+@pytest.mark.slow
 def test_layers_that_start_at_zero_add_nothing_and_are_otherwise_alike():
     scaled, zero = weights(), weights(residual_init="zero")
     for name, weight in zero.items():
