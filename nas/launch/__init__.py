@@ -1,0 +1,1 @@
+"""Starting a run somewhere else: a Ray cluster, Kubernetes or Slurm."""
