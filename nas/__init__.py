@@ -24,10 +24,12 @@ from nas.experiment import Experiment as Experiment
 from nas.experiment import Latency as Latency
 from nas.experiment import Search as Search
 from nas.experiment import Training as Training
+from nas.finetuning import FineTune as FineTune
 from nas.front import Member as Member
 from search.constrained_genetic import ConstrainedGenetic as ConstrainedGenetic
 from search.constraints import InfeasibleError as InfeasibleError
 from search.exhaustive import Exhaustive as Exhaustive
+from search.fidelity import SuccessiveHalving as SuccessiveHalving
 from search.local_search import LocalSearch as LocalSearch
 from search.mix_and_match import MixAndMatch as MixAndMatch
 from search.nsga2 import Nsga2 as Nsga2
@@ -43,6 +45,8 @@ from search.space import Depth as Depth
 from search.space import Rule as Rule
 from search.space import Space as Space
 from search.surrogate import SurrogateEvolution as SurrogateEvolution
+from search.tune_searcher import Optuna as Optuna
+from search.tune_searcher import TuneSearcher as TuneSearcher
 from supernets.decoder.spec import Decoder as Decoder
 from supernets.losses.adversarial import (
     AdversarialDistillation as AdversarialDistillation,

@@ -1,6 +1,7 @@
 """What users call: run an experiment and read what it found."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ def run(
     out: Path | str,
     *,
     latency_profile: Path | str | None = None,
+    devices: Mapping[str, Path | str] | None = None,
     ray_address: str | None = None,
 ) -> Result:
     """Trains, searches, verifies, exports and reports; resumes what was interrupted.
@@ -42,6 +44,8 @@ def run(
         experiment: What to do.
         out: The run directory, new or of the same experiment.
         latency_profile: A ``device.json`` to use instead of measuring this device.
+        devices: Profiles of further devices, by name: ``phone`` gives the metric
+            ``latency_ms_phone``.
         ray_address: A Ray cluster, as "auto"; by default Ray is started here.
 
     Raises:
@@ -61,6 +65,7 @@ def run(
         console=Console(),
         command=f"nas.run(experiment, {str(out)!r})",
         latency_profile=None if latency_profile is None else Path(latency_profile),
+        device_files={name: Path(file) for name, file in (devices or {}).items()},
         ray_address=ray_address,
     )
     return load_run(out)

@@ -10,17 +10,20 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 if TYPE_CHECKING:
     from nas.experiment import Experiment
 
+BENCH_LATENCY = "bench latency"
+"""A command of two words; what comes after it is its target."""
+
 COMMANDS = {
-    "run": ("train", "calibrate", "search", "verify", "export", "report"),
+    "run": ("train", "calibrate", "search", "verify", "finetune", "export", "report"),
     "train": ("train",),
     "bench": ("calibrate",),
-    "search": ("search",),
-    "export": ("verify", "export"),
+    "search": ("search", "verify"),
+    "export": ("verify", "finetune", "export"),
     "report": ("report",),
 }
 
@@ -28,11 +31,15 @@ HELP = {
     "run": "do everything: train, search, verify, export, report",
     "show": "print the space and its costs, spending nothing",
     "train": "train the supernet",
-    "bench": "measure this device's latency and fit its model",
-    "search": "search a trained and measured supernet with Ray Tune",
-    "export": "verify the front and export its subnets",
-    "report": "write report.html and front.png",
+    "bench": "measure this device's latency and fit its model, in a trained run",
+    BENCH_LATENCY: "measure a device, or import what is known of one, to a file",
+    "search": "search a trained and measured supernet, and print the verified front",
+    "export": "verify the front, fine-tune and export its subnets",
+    "report": "write report.html and front.png; of several DIRs, a comparison",
+    "launch": "start a run on a Ray cluster, on Kubernetes or in a Slurm job",
 }
+
+AnyOptions = TypeVar("AnyOptions")
 
 EPILOG = """\
 TARGET is a recipe module (experiments.quickstart), a recipe file (mine.py), or the
@@ -69,6 +76,8 @@ def _leave_others(code: int) -> None:
 
 def _guarded(arguments: list[str]) -> int:
     parser = _parser()
+    if " ".join(arguments[:2]) == BENCH_LATENCY:
+        arguments = [BENCH_LATENCY, *arguments[2:]]
     # Only the command and target are parsed here: the rest depends on the recipe.
     known, rest = parser.parse_known_args(arguments[:2])
     rest += arguments[2:]
@@ -76,6 +85,8 @@ def _guarded(arguments: list[str]) -> int:
         parser.print_help()
         return DONE
     try:
+        if known.command == "launch":
+            return _launch(known.target, rest)
         return _dispatch(known.command, known.target, rest)
     except KeyboardInterrupt:
         _say("stopped; run the same command again to go on")
@@ -93,8 +104,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, text in HELP.items():
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("target", metavar="TARGET", help="recipe or run directory")
+        # The help of launching is that of its options, without a target too.
+        launches = name == "launch"
+        command = commands.add_parser(
+            name, help=text, description=text, add_help=not launches
+        )
+        command.add_argument(
+            "target",
+            metavar="TARGET",
+            nargs="?" if launches else None,
+            help="recipe or run directory",
+        )
     return parser
 
 
@@ -104,8 +124,9 @@ class Options:
 
     out: Path | None = None
     """Run directory; by default runs/NAME, or the target if it is a run."""
-    latency_profile: Path | None = None
-    """A device.json to use instead of measuring this device."""
+    latency_profile: tuple[str, ...] = ()
+    """A profile to use instead of measuring this device; and as NAME=FILE those of
+    further devices, whose latency is then "latency_ms_NAME"."""
     ray_address: str | None = None
     """Ray cluster to search on, as "auto"; by default Ray is started here."""
     compile: bool = False
@@ -137,16 +158,33 @@ def _dispatch(command: str, target: str, rest: list[str]) -> int:
 
     directory = Path(target)
     is_run = directory.is_dir() and not target.endswith(".py")
+    if command == "report" and rest and not rest[0].startswith("-"):
+        return _compare([target, *rest])
     experiment = RunDirectory(directory).experiment() if is_run else load_recipe(target)
-    options, experiment = _parse_options(command, target, experiment, rest)
+    if command == BENCH_LATENCY:
+        return _bench(target, experiment, rest, is_run=is_run)
+    fields = rest
+    if command == "search" and is_run:
+        from nas.search_options import parse_search
+
+        experiment, fields = parse_search(experiment, rest)
+    options, experiment = _parse_options(command, target, experiment, fields)
     from nas.hosts import join
 
     hosts = join(options.coordinator, options.processes, options.process)
     console = Console(stderr=False, quiet=not hosts.first)
+    from nas.latency.devices import given_files
+
+    profile, device_files = given_files(options.latency_profile)
     if command == "show":
+        from nas.latency.devices import known_profiles
+        from nas.metrics import CheapMetrics
         from nas.show import show
 
-        show(experiment, console, compiled=options.compile)
+        run = RunDirectory(directory) if is_run else None
+        known = known_profiles(experiment, profile, device_files, run)
+        cheap = CheapMetrics.of(experiment, *known)
+        show(experiment, console, compiled=options.compile, cheap=cheap)
         return DONE
     out = options.out or (directory if is_run else Path("runs") / _name(target))
     from nas.job import print_front, run_stages
@@ -157,7 +195,8 @@ def _dispatch(command: str, target: str, rest: list[str]) -> int:
         COMMANDS[command],
         console=console,
         command=" ".join(["nas", command, target, *rest]),
-        latency_profile=options.latency_profile,
+        latency_profile=profile,
+        device_files=device_files,
         ray_address=options.ray_address,
         tensorboard=options.tensorboard,
         profile=options.profile,
@@ -165,8 +204,62 @@ def _dispatch(command: str, target: str, rest: list[str]) -> int:
         ray_workers=options.ray_workers,
         store=options.store,
     )
-    if command in ("run", "report", "export") and hosts.first:
+    if command in ("run", "search", "report", "export") and hosts.first:
         print_front(RunDirectory(out), console)
+    return DONE
+
+
+def _launch(target: str | None, rest: list[str]) -> int:
+    from nas.config import load_recipe
+    from nas.errors import UsageError
+    from nas.launch.command import launch, parse
+
+    where, arguments = parse(target or "TARGET", rest)
+    if target is None:
+        raise UsageError("give the recipe first: nas launch TARGET ...")
+    options, _ = _parse_options("run", target, load_recipe(target), arguments)
+    launch(
+        target,
+        arguments,
+        out=options.out,
+        address=options.ray_address,
+        options=where,
+    )
+    return DONE
+
+
+def _compare(arguments: list[str]) -> int:
+    """Writes the page that compares several runs."""
+    from rich.console import Console
+
+    from nas.comparison import compare
+
+    parser = argparse.ArgumentParser(prog="nas report", allow_abbrev=False)
+    parser.add_argument("directories", metavar="DIR", nargs="+", type=Path)
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        default=Path("comparison.html"),
+        help="the page, by default comparison.html here",
+    )
+    found = parser.parse_args(arguments)
+    compare(found.directories, found.out, Console(stderr=False))
+    return DONE
+
+
+def _bench(
+    target: str, experiment: "Experiment", rest: list[str], *, is_run: bool
+) -> int:
+    """Writes the latency profile of a device."""
+    from rich.console import Console
+
+    from nas.latency.bench import BenchOptions, bench_latency
+    from nas.rundir import RunDirectory
+
+    options, experiment = _parsed(BENCH_LATENCY, target, experiment, rest, BenchOptions)
+    run = RunDirectory(Path(target)) if is_run else None
+    bench_latency(experiment, options, Console(stderr=False), run=run)
     return DONE
 
 
@@ -174,22 +267,32 @@ def _parse_options(
     command: str, target: str, experiment: "Experiment", rest: list[str]
 ) -> tuple[Options, "Experiment"]:
     """Parses the options that every recipe has and the fields of this one."""
+    return _parsed(command, target, experiment, rest, Options)
+
+
+def _parsed(
+    command: str,
+    target: str,
+    experiment: "Experiment",
+    rest: list[str],
+    kind: type[AnyOptions],
+) -> tuple[AnyOptions, "Experiment"]:
+    """Parses options of a kind and the fields of a recipe."""
     import tyro
 
     from nas.errors import UsageError
     from nas.experiment import Experiment
+    from nas.search_options import HELP as IN_SHORT
 
-    @dataclasses.dataclass(frozen=True)
-    class Request:
-        options: Annotated[Options, tyro.conf.arg(name="")]
-        experiment: Annotated[Experiment, tyro.conf.arg(name="")]
-
+    parts = {"options": kind, "experiment": Experiment}
+    fields = [(n, Annotated[part, tyro.conf.arg(name="")]) for n, part in parts.items()]
+    request_type = dataclasses.make_dataclass("Request", fields, frozen=True)
     try:
         request = tyro.cli(
-            Request,
+            request_type,
             prog=f"nas {command} {target}",
-            description=HELP[command],
-            default=Request(Options(), experiment),
+            description=IN_SHORT if command == "search" else HELP[command],
+            default=request_type(kind(), experiment),
             args=rest,
             config=(tyro.conf.AvoidSubcommands,),
         )

@@ -99,6 +99,14 @@ def differences(old: Encoded, new: Encoded) -> list[str]:
     return lines
 
 
+def disagreements(several: Sequence[Encoded]) -> dict[str, tuple[str, ...]]:
+    """Returns the values of each field that is not the same in all configurations."""
+    tables = [dict(_leaves(encoded)) for encoded in several]
+    names = sorted({name for table in tables for name in table})
+    rows = {n: tuple(table.get(n, "absent") for table in tables) for n in names}
+    return {name: values for name, values in rows.items() if len(set(values)) > 1}
+
+
 def _leaves(encoded: Encoded, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(encoded, dict):
         for name, value in encoded.items():

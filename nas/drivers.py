@@ -9,12 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 
-from nas.errors import RunError
+from nas.errors import RunError, UsageError
 from nas.ray_session import with_defaults
 from nas.stages.context import Context
 
-INTERRUPTED = 130
+FAILED, INTERRUPTED = 1, 130
 
 PR_SET_PDEATHSIG = 1
 
@@ -44,6 +45,18 @@ def run_driver(module: str, context: Context, *arguments: str) -> None:
             f"{module} ended with code {code} (its message is above); what was "
             "finished is kept: run the same command again to go on"
         )
+
+
+def drive(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs a driver in its process, and ends that with the code of what happened."""
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (RunError, UsageError) as error:
+        # For a person; anything else was not foreseen, and its trace is wanted.
+        print(f"nas: {error}", file=sys.stderr)  # noqa: T201 - its message is ours
+        sys.exit(FAILED)
 
 
 def end_with_parent() -> None:

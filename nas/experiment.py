@@ -10,8 +10,17 @@ from kernels.executions import Execution
 from nas.data import DataSpec, StdlibText
 from nas.data.dataset import score_names
 from nas.data.reading import Reading
+from nas.finetuning import FineTune
+from nas.metric_names import (
+    CHEAP_METRICS,
+    device_and_file,
+    device_of,
+    module_and_function,
+)
 from search.constraints import Bound
+from search.fidelity import SuccessiveHalving
 from search.nsga2 import Nsga2
+from search.random_search import RandomSearch
 from search.registry import AlgorithmSpec
 from search.space import Genotypes, Space
 from search.stopping import Stop
@@ -22,12 +31,10 @@ from supernets.multitask.spec import MultiTask
 from supernets.optimizers.adamw import AdamW
 from supernets.optimizers.registry import OptimizerSpec
 from supernets.phases import Phase, Plan
+from supernets.proxies.names import PROXIES, Proxy
 from supernets.regularization import Regularization
 from supernets.sharding.spec import Parallel
 from supernets.vision.spec import VisionTransformer
-
-CHEAP_METRICS = ("params", "macs", "flops", "memory_mb", "latency_ms")
-"""What is known of a subnet without running it."""
 
 ModelSpec = Decoder | VisionTransformer | MultiTask
 """Every supernet that a recipe may name."""
@@ -115,8 +122,14 @@ class Latency:
     """Extracted subnets measured to tell the model's error."""
     rounds: int = 150
     """Times each subnet is timed, in shuffled rounds over all of them."""
+    devices: tuple[str, ...] = ()
+    """Profiles of further devices, as "phone=phone.json", whose latency is then the
+    metric "latency_ms_phone"; see `nas bench latency`."""
 
     def __post_init__(self) -> None:
+        names = [device_and_file(device)[0] for device in self.devices]
+        if len(set(names)) < len(names):
+            raise ValueError(f"devices share a name: {self.devices}")
         if self.batch < 1 or self.rounds < 3:
             raise ValueError("latency needs batch >= 1 and rounds >= 3")
         if self.fit < 2 or self.held_out < 2:
@@ -136,10 +149,17 @@ class Search:
 
     algorithm: AlgorithmSpec = Nsga2()
     """The algorithm that proposes subnets."""
+    rivals: tuple[AlgorithmSpec, ...] = ()
+    """Further algorithms, each given the same evaluations and seeds."""
     baseline: bool = True
     """Also spend the same evaluations on random search, which any search must beat."""
     evaluations: int = 256
     """Subnets evaluated by each campaign."""
+    seeds: int = 1
+    """Campaigns of each algorithm, from as many seeds; more than one tells how much of
+    a difference between algorithms is chance."""
+    seed: int | None = None
+    """First seed of the campaigns; that of the experiment, if left out."""
     seconds: float | None = None
     """Time after which a campaign ends as well; how far it then came depends on the
     machine."""
@@ -148,7 +168,11 @@ class Search:
     objectives: tuple[str, ...] = ("loss", "latency_ms")
     """Metrics to minimise: "error" or "loss", of one task as "error_TASK", with an
     adversary "adversarial_error", and what is known without an evaluation:
-    "latency_ms", "params", "macs", "flops" and "memory_mb"."""
+    "latency_ms", of a named device as "latency_ms_phone", "params", "macs", "flops",
+    "memory_mb", and `metrics`."""
+    metrics: tuple[str, ...] = ()
+    """Metrics of your own that need no evaluation, as "mypackage.costs:energy_mj": a
+    function of an `Architecture` that returns a number, the metric "energy_mj"."""
     constraints: tuple[str, ...] = ("latency_ms <= 60%",)
     """Bounds such as "latency_ms <= 5"; a percentage is of the largest subnet."""
     adversary: Pgd | None = None
@@ -157,17 +181,32 @@ class Search:
     examples: int = 32
     """Examples of the search split that a subnet is validated and evaluated on; all of
     them if there are fewer."""
+    proxies: tuple[Proxy, ...] = ()
+    """Zero-cost proxies that are computed with every evaluation, as the metrics
+    "proxy_grad_norm", "proxy_synflow" and "proxy_jacobian". The report says how well
+    they order subnets, and what predictors gain by them. They take gradients, where an
+    evaluation takes none, so no search is guided by them: it would cost more."""
+    fidelity: SuccessiveHalving | None = None
+    """Evaluate every generation on a share of the examples first, and only the best on
+    all; if left out, all on all. Evaluations then count the shares together."""
     candidates: int = 12
     """Subnets of the predicted front that are measured before the front is shown."""
     evaluators: int = 1
     """Long-lived workers that evaluate subnets; one for each accelerator."""
+    finetune: FineTune | None = None
+    """Further training of each subnet of the front, on its own; none if left out."""
 
     def __post_init__(self) -> None:
-        for name in ("evaluations", "examples", "candidates", "evaluators"):
+        for name in ("evaluations", "seeds", "examples", "candidates", "evaluators"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}"
                 )
+        if self.seed is not None and self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        self._check_rivals()
+        self._check_proxies()
+        self._check_fidelity()
         # Which checks its own numbers.
         _ = self.stop
         if not self.objectives or len(set(self.objectives)) < len(self.objectives):
@@ -175,12 +214,58 @@ class Search:
                 f"objectives are {self.objectives}; name at least one metric, and each "
                 "only once"
             )
+        if len(set(self.own)) < len(self.own):
+            raise ValueError(f"metrics share a name: {self.metrics}")
         for bound in self.bounds:
-            if bound.percent and bound.metric not in CHEAP_METRICS:
+            if bound.percent and not self.knows(bound.metric):
                 raise ValueError(
                     f"'{bound}': a percentage works for {CHEAP_METRICS}, which are "
                     f"known before the search; give an absolute {bound.metric}"
                 )
+
+    def _check_fidelity(self) -> None:
+        if self.fidelity is not None and self.examples % self.fidelity.pieces:
+            raise ValueError(
+                f"fidelity.fractions are {self.fidelity.fractions}, of "
+                f"{self.fidelity.pieces} equal pieces, which do not divide the "
+                f"{self.examples} examples"
+            )
+
+    def _check_rivals(self) -> None:
+        names = [type(a).__name__ for a in (self.algorithm, *self.rivals)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"algorithm and rivals name {twice[0]} twice; campaigns are told apart "
+                "by the name of their algorithm, so name each once"
+            )
+
+    def _check_proxies(self) -> None:
+        twice = len(set(self.proxies)) < len(self.proxies)
+        if twice or set(self.proxies) - set(PROXIES):
+            raise ValueError(
+                f"proxies are {self.proxies}; name some of {PROXIES}, each only once"
+            )
+
+    @property
+    def algorithms(self) -> tuple[AlgorithmSpec, ...]:
+        """All algorithms that search, the baseline last."""
+        named = (self.algorithm, *self.rivals)
+        if self.baseline and not any(isinstance(a, RandomSearch) for a in named):
+            return (*named, RandomSearch())
+        return named
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Names of the metrics of one's own."""
+        return tuple(module_and_function(metric)[1] for metric in self.metrics)
+
+    def knows(self, metric: str) -> bool:
+        """Says whether a metric is known without an evaluation.
+
+        Any device may have a profile: which ones do is known to the run.
+        """
+        cheap = (*CHEAP_METRICS, *self.own)
+        return metric in cheap or device_of(metric) is not None
 
     @property
     def stop(self) -> Stop:
@@ -251,10 +336,12 @@ class Experiment:
 
     def _check_metrics(self) -> None:
         """Refuses objectives and constraints on what nothing computes."""
-        known = (*self.scores, *CHEAP_METRICS)
+        if clash := set(self.search.own) & set(self.scores):
+            raise ValueError(f"search.metrics: {sorted(clash)} are scores; rename them")
+        known = (*self.scores, *CHEAP_METRICS, *self.search.own)
         bounded = (bound.metric for bound in self.search.bounds)
         for metric in (*self.search.objectives, *bounded):
-            if metric not in known:
+            if metric not in known and not self.search.knows(metric):
                 raise ValueError(
                     f"nothing computes the metric {metric!r}; there are {known}"
                 )

@@ -44,6 +44,9 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 VERIFIED_EXAMPLES = 2
 
+AGAINST = {"inherited": "the supernet", "finetuned": "the fine-tuned network"}
+"""Whose outputs files must give."""
+
 HASTY = {"xla_backend_optimization_level": 0}
 """Compiler options for a program that runs once."""
 
@@ -60,10 +63,41 @@ class Source:
     Attributes:
         experiment: The run it belongs to.
         supernet: With trained weights.
+        finetuned: Where weights of fine-tuned subnets lie, by their names.
     """
 
     experiment: Experiment
     supernet: nnx.Module
+    finetuned: Path | None = None
+
+    def network(self, member: Member) -> nnx.Module:
+        """Returns a subnet as it is exported.
+
+        Raises:
+            RunError: If it is to have fine-tuned weights, and they are damaged.
+        """
+        network = self.experiment.model.extract(self.supernet, member.arch)
+        if member.weights == "finetuned" and self.finetuned is not None:
+            path = self.finetuned / member.id / "model.safetensors"
+            try:
+                set_weights(network, load_file(path))
+            except (OSError, ValueError, SafetensorError) as error:
+                raise RunError(
+                    f"{path} is damaged ({error}); remove its folder and "
+                    "`finetune` from stages.json, and run the same command again"
+                ) from error
+        return network
+
+    def expected(self, member: Member, network: nnx.Module) -> Logits:
+        """Returns the logits that files must give: the supernet's, if it inherits."""
+        if member.weights == "finetuned":
+            graph, params = nnx.split(network)
+
+            def run(params: Params, inputs: Inputs) -> PyTree:
+                return nnx.merge(graph, params)(inputs)
+
+            return _run(run, params, jnp.asarray(self.inputs))
+        return self.logits(self.experiment.model.space().encode(member.arch))
 
     @functools.cached_property
     def inputs(self) -> np.ndarray:
@@ -98,19 +132,19 @@ def export_subnet(source: Source, member: Member, target: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     experiment, inputs = source.experiment, source.inputs
-    network = experiment.model.extract(source.supernet, member.arch)
+    network = source.network(member)
     _write(experiment, network, member, partial)
-    genotype = experiment.model.space().encode(member.arch)
-    checks = _verify(partial, inputs, source.logits(genotype))
+    checks = _verify(partial, inputs, source.expected(member, network))
+    whose = AGAINST[member.weights]
     if failed := {name: c for name, c in checks.items() if not c["verified"]}:
         raise RunError(
-            f"subnet {member.id} does not give the supernet's outputs: {failed}; "
+            f"subnet {member.id} does not give {whose}'s outputs: {failed}; "
             f"its files are kept in {partial}"
         )
     write_json(
         partial / "verification.json",
         {
-            "against": "the supernet at this architecture, on the test split",
+            "against": f"{whose} at this architecture, on the test split",
             "inputs": in_words(len(inputs), experiment.data.example),
             "tolerance": TOLERANCE,
             "files": checks,
@@ -166,6 +200,7 @@ def _write(
             "arch": member.arch.to_json(),
             "network": {TYPE: tag_of(type(config)), **dataclasses.asdict(config)},
             "metrics": member.metrics,
+            "weights": member.weights,
         },
     )
     program, data = _program(network), experiment.data

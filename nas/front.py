@@ -1,15 +1,22 @@
-"""The front of a run, read back."""
+"""The front of a run, written and read back."""
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from nas.errors import UsageError
+from nas.rundir import write_json
 from search.space import Architecture
 
 Part = TypeVar("Part")
+
+FINETUNED = "finetuned_"
+"""Before the name of a score that fine-tuning gave."""
+
+NOTABLE_MISS = 0.1
+"""Share by which a prediction may be off before it is told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,20 +28,66 @@ class Member:
         metrics: ``loss`` and ``test_loss`` in the unit of the data, ``error`` and
             ``test_error`` as shares, with several tasks also those of each as
             ``loss_TASK`` and so on; ``latency_ms`` as measured, ``params``, ``macs``,
-            ``flops`` and ``memory_mb``.
+            ``flops`` and ``memory_mb``. After fine-tuning there are the scores that it
+            gave too, as ``finetuned_loss`` and ``finetuned_test_loss``.
         predicted: What the search believed.
         why: Why it is on the front.
+        weights: Which are exported: those of the supernet, or those fine-tuned where
+            they are better on the split that the search looked at.
     """
 
     arch: Architecture
     metrics: dict[str, float]
     predicted: dict[str, float]
     why: str
+    weights: Literal["inherited", "finetuned"] = "inherited"
 
     @property
     def id(self) -> str:
         """Names the architecture, and its folder in ``subnets``."""
         return self.arch.id
+
+    @property
+    def misses(self) -> dict[str, float]:
+        """Predictions that were off by more than `NOTABLE_MISS`, by metric.
+
+        As shares of what was measured; positive where it was predicted too high.
+        """
+        shares = {
+            name: value / self.metrics[name] - 1
+            for name, value in self.predicted.items()
+            if self.metrics.get(name, 0) > 0
+        }
+        return {n: share for n, share in shares.items() if abs(share) > NOTABLE_MISS}
+
+    def with_finetuned(self, scores: Mapping[str, float], *, better: bool) -> "Member":
+        """Returns the member with scores after fine-tuning.
+
+        Args:
+            scores: By name, as ``finetuned_loss``.
+            better: Whether the fine-tuned weights are to be exported.
+        """
+        return dataclasses.replace(
+            self,
+            metrics={**self.metrics, **scores},
+            weights="finetuned" if better else "inherited",
+        )
+
+
+def write_front(path: Path, front: Sequence[Member]) -> None:
+    """Writes ``front.json``, members in the order given."""
+    entries = [
+        {
+            "id": member.id,
+            "arch": member.arch.to_json(),
+            "metrics": member.metrics,
+            "predicted": member.predicted,
+            "why": member.why,
+            "weights": member.weights,
+        }
+        for member in front
+    ]
+    write_json(path, entries)
 
 
 def load_front(path: Path) -> list[Member]:
@@ -53,6 +106,7 @@ def _members(stored: Any) -> list[Member]:  # noqa: ANN401 - `_read` guards its 
             entry["metrics"],
             entry["predicted"],
             entry["why"],
+            entry.get("weights", "inherited"),
         )
         for entry in stored
     ]

@@ -1,13 +1,23 @@
 """The latency profile of a device: measurements, the model fitted to them, its error.
 
 A profile is a JSON file that can be shared. It prices any subnet of the same space; a
-subnet that was itself measured keeps its measured value.
+subnet that was itself measured keeps its measured value. It says what it rests on:
+
+============= =========================================================================
+``measured``  every member of the space was measured on the device
+``predicted`` some were, and a model fitted to them predicts the others
+``table``     a file of measurements that somebody made elsewhere, with a model if it
+              holds enough of them
+``roofline``  the device's sheet: nothing was measured
+============= =========================================================================
 """
 
 import dataclasses
 import functools
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -17,8 +27,14 @@ from nas.errors import RunError, UsageError
 from nas.rundir import read_json
 from search.latency_model import LatencyModel, PredictionError
 from search.space import Genotypes
+from supernets.model import Model
+from supernets.roofline import Roofline
 
+Kind = Literal["measured", "predicted", "table", "roofline"]
 Role = Literal["fit", "held_out", "front", "member"]
+
+KINDS = get_args(Kind)
+ROLES = get_args(Role)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +68,10 @@ class LatencyProfile:
         batch: Examples in the measured call.
         example: Shape of each: (tokens,), or (height, width, channels).
         measurements: What was measured.
-        model: Fitted to the measurements of role ``fit``; ``None`` where every member
-            of the space was measured, which leaves nothing to predict.
-        error: Of the model on those of role ``held_out``; ``None`` without a model.
+        model: Fitted to the measurements of role ``fit``, or the device's sheet;
+            ``None`` where only what was measured has a latency.
+        error: Of the model on those of role ``held_out``; ``None`` without any.
+        kind: What it rests on.
         given: Whether the run was given this profile instead of measuring one; then its
             front is priced by it as well, and the run can be repeated exactly.
     """
@@ -64,9 +81,26 @@ class LatencyProfile:
     batch: int
     example: tuple[int, ...]
     measurements: tuple[Measurement, ...]
-    model: LatencyModel | None
+    model: LatencyModel | Roofline | None
     error: PredictionError | None
+    kind: Kind = "predicted"
     given: bool = False
+
+    def in_words(self) -> str:
+        """Says what latencies rest on, and how far they can be relied on."""
+        found = len(self.measurements)
+        if self.kind == "roofline":
+            return "roofline, not measured: its error is not known"
+        if self.kind == "measured":
+            return f"every member was measured, {found} subnets"
+        basis = f"table of {found} subnets, " if self.kind == "table" else ""
+        if self.error is None:
+            return f"{basis}which alone have a latency"
+        return (
+            f"{basis}held-out error {self.error.mape_percent:.1f}%, "
+            f"{self.error.within_10_percent:.0f}% within 10%, "
+            f"tau {self.error.kendall_tau:.2f}"
+        )
 
     def anchors(self, count: int) -> tuple[Measurement, ...]:
         """Returns measurements of the fit, from the fastest to the slowest.
@@ -91,26 +125,42 @@ class LatencyProfile:
         return self.before_front().measured
 
     def predict(
-        self, genotypes: Genotypes, terms: Float[np.ndarray, "population terms"]
+        self, genotypes: Genotypes, supernet: Model
     ) -> Float[np.ndarray, " population"]:
         """Returns latencies in ms: the model's, or those of the table without one.
 
         Args:
             genotypes: Members of the space, canonical.
-            terms: Of its latency model; see `supernets.model.Model`.
+            supernet: Whose space it is; it gives the terms of the model.
 
         Raises:
-            UsageError: If there is no model and a member was not measured.
+            UsageError: If there is no model and a member was not measured, or the
+                model is of other terms.
         """
+        if isinstance(self.model, Roofline):
+            cost = supernet.cost(genotypes, batch=self.batch, example=self.example)
+            return self.model.predict(cost)
         if self.model is not None:
-            return self.model.predict(terms)
+            return self._modelled(self.model, supernet.latency_terms(genotypes))
         rows = [tuple(genotype) for genotype in genotypes.tolist()]
         if missing := [row for row in rows if row not in self._table]:
+            arch = supernet.space().decode(np.asarray(missing[0], np.int32)).to_json()
             raise UsageError(
-                f"the latency profile has no model and no entry for {missing[0]}: it "
-                "must hold every member of the space; make one with `nas bench`"
+                f"the latency profile of {self.device} has no model, and no entry for "
+                f"{json.dumps(arch)}: with {len(self._table)} entries it must hold "
+                "every subnet that is asked for. Measure more of them: enough for a "
+                "model (`nas bench latency` says how many), or all"
             )
         return np.asarray([self._table[row] for row in rows])
+
+    def _modelled(
+        self, model: LatencyModel, terms: Float[np.ndarray, "population terms"]
+    ) -> Float[np.ndarray, " population"]:
+        try:
+            return model.predict(terms)
+        except ValueError as error:
+            message = f"the latency profile of {self.device}: {error}"
+            raise UsageError(message) from error
 
     def before_front(self) -> "LatencyProfile":
         """Returns the profile as it was before any front was measured.
@@ -157,12 +207,13 @@ class LatencyProfile:
                 ),
                 model=_model(fields["model"]),
                 error=_error(fields["error"]),
+                kind=_kind(fields),
                 given=bool(fields["given"]),
             )
         except (RunError, OSError, KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"{path} is not a latency profile ({type(error).__name__}: {error}); "
-                "`nas bench` writes one as device.json"
+                "`nas bench latency` writes one"
             ) from error
 
     def require(
@@ -179,14 +230,14 @@ class LatencyProfile:
                 f"the latency profile is of space {self.fingerprint} with an input of "
                 f"{in_words(self.batch, self.example)}, this run has space "
                 f"{fingerprint} with an input of {in_words(batch, example)}; make one "
-                "with `nas bench`"
+                "with `nas bench latency`"
             )
 
 
 def _measurement(entry: object) -> Measurement:
     fields = _object(entry)
     role = fields["role"]
-    if role not in ("fit", "held_out", "front", "member"):
+    if not _is_role(role):
         raise ValueError(f"role {role!r} is unknown")
     return Measurement(
         genotype=tuple(_integer(gene) for gene in _list(fields["genotype"])),
@@ -197,10 +248,30 @@ def _measurement(entry: object) -> Measurement:
     )
 
 
-def _model(entry: object) -> LatencyModel | None:
+def _is_role(role: object) -> TypeGuard[Role]:
+    return role in ROLES
+
+
+def _kind(fields: Mapping[str, object]) -> Kind:
+    """Returns the kind; of a profile from before there were several, by its model."""
+    known = "measured" if fields["model"] is None else "predicted"
+    kind = fields.get("kind", known)
+    if not _is_kind(kind):
+        raise ValueError(f"kind {kind!r} is unknown; there are {KINDS}")
+    return kind
+
+
+def _is_kind(kind: object) -> TypeGuard[Kind]:
+    return kind in KINDS
+
+
+def _model(entry: object) -> LatencyModel | Roofline | None:
     if entry is None:
         return None
-    return LatencyModel(_floats(_object(entry)["weights"]))
+    fields = _object(entry)
+    if "flops_per_s" in fields:
+        return Roofline(**{name: _float(value) for name, value in fields.items()})
+    return LatencyModel(_floats(fields["weights"]))
 
 
 def _error(entry: object) -> PredictionError | None:

@@ -6,8 +6,9 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from nas.config import Encoded, decode_experiment, differences, encode
 from nas.errors import RunError, UsageError
@@ -15,11 +16,18 @@ from nas.experiment import Experiment
 
 Json = dict[str, object]
 
-OPEN = ("train.parallel.", "train.reading.", "train.remat")
+OPEN = ("train.parallel.", "train.reading.", "train.remat", "search.evaluators")
 """Fields that may change at any time: they change no result beyond rounding."""
+
+SCORING = ("search.examples", "search.adversary")
+"""Fields of the search that training has used already, and that every score in an
+archive depends on."""
 
 LOCK_SECONDS = 20.0
 """How long to wait for the last process of a killed run to be gone."""
+
+TELL_SECONDS = 0.5
+"""How long to wait for it without saying so."""
 
 
 class RunDirectory:
@@ -38,12 +46,17 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.supernet = self.path / "supernet.safetensors"
         self.device = self.path / "device.json"
+        self.devices = self.path / "devices"
         self.archive = self.path / "archive.jsonl"
         self.campaigns = self.path / "campaigns.json"
         self.front = self.path / "front.json"
         self.landmarks = self.path / "landmarks.json"
+        self.predictors = self.path / "predictors.json"
         self.subnets = self.path / "subnets"
+        self.finetuned = self.path / "finetuned"
         self.report = self.path / "report.html"
+        self.picture = self.path / "front.png"
+        self.earlier = self.path / "earlier"
         self.stages = self.path / "stages.json"
         self.tune = self.path / "tune"
         self.events = self.path / "tensorboard"
@@ -58,11 +71,20 @@ class RunDirectory:
     def check(self, experiment: Experiment) -> None:
         """Makes sure that the directory is free, or of this experiment.
 
+        The search may be another one: what it needs of the run stays as it is.
+
         Raises:
-            UsageError: If it holds a run of another configuration, or other files.
+            UsageError: If it holds a run of another configuration, results that were
+                set aside, or other files.
         """
+        whole = self.path.parent.parent
+        if self.path.parent == RunDirectory(whole).earlier and self.config.exists():
+            raise UsageError(
+                f"{self.path} holds the results of an earlier search of {whole}; "
+                "search that directory, or compare both with `nas report DIR DIR`"
+            )
         if self.config.exists():
-            if changed := self._changed(experiment):
+            if changed := self._fixed(experiment):
                 raise UsageError(
                     f"{self.path} holds a run of another configuration:\n  "
                     + "\n  ".join(changed)
@@ -80,23 +102,26 @@ class RunDirectory:
     def _changed(self, experiment: Experiment) -> list[str]:
         """Returns the fields that differ and matter to what was already done.
 
-        Until something has been searched, the search is open to change: a limit that
-        turned out infeasible can be raised without training again. The examples that
-        subnets are evaluated on were used to validate the training. On which devices a
-        training goes on, and who reads ahead for it, is open as well.
+        On which devices a training goes on, and who reads ahead for it, does not.
         """
-        changed = [
+        if not self.config.exists():
+            return []
+        return [
             line
             for line in differences(self.read_config(), encode(experiment))
             if not line.startswith(OPEN)
         ]
-        if self.archive.exists():
-            return changed
-        return [
-            line
-            for line in changed
-            if not line.startswith("search.") or line.startswith("search.examples")
-        ]
+
+    def _fixed(self, experiment: Experiment) -> list[str]:
+        """Returns the fields that differ and may not."""
+        return [line for line in self._changed(experiment) if not _searching(line)]
+
+    def search_changes(self, experiment: Experiment) -> list[str]:
+        """Returns the fields that ask for another search than was done here.
+
+        None of them changes what a score means, so the archive keeps its worth.
+        """
+        return [line for line in self._changed(experiment) if _searching(line)]
 
     def claim(self, experiment: Experiment) -> None:
         """Makes the directory that of an experiment; see :meth:`check`."""
@@ -116,11 +141,14 @@ class RunDirectory:
         return decode_experiment(self.read_config())
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[int]:
+    def locked(self, tell: Callable[[str], None] | None = None) -> Iterator[int]:
         """Holds the directory against other processes; gives the lock's descriptor.
 
         A child process that inherits the descriptor keeps the lock while it lives, so
         no new run starts beside what is left of a killed one.
+
+        Args:
+            tell: Told once if another process has to be waited for.
 
         Raises:
             RunError: If another process holds it for longer than `LOCK_SECONDS`.
@@ -134,17 +162,21 @@ class RunDirectory:
                 f"{self.path} cannot be a run directory ({error}); give another --out"
             ) from error
         with file:
-            deadline = time.monotonic() + LOCK_SECONDS
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise RunError(
-                            f"another process is working in {self.path}; wait for it "
-                            "or stop it, then run the same command again"
-                        ) from None
+            began = time.monotonic()
+            while not _lock(file):
+                waited = time.monotonic() - began
+                if waited > LOCK_SECONDS:
+                    raise RunError(
+                        f"another process is working in {self.path}; wait for it or "
+                        "stop it, then run the same command again"
+                    )
+                # What is left of a killed run is gone in no time.
+                if tell is not None and waited > TELL_SECONDS:
+                    tell(
+                        f"another process is working in {self.path}; waiting up to "
+                        f"{LOCK_SECONDS:.0f} s for it to end"
+                    )
+                    tell = None
                 time.sleep(0.1)
             yield file.fileno()
 
@@ -160,6 +192,20 @@ class RunDirectory:
     def finish(self, stage: str, seconds: float) -> None:
         """Records that a stage is complete."""
         write_json(self.stages, {**self.finished(), stage: round(seconds, 3)})
+
+
+def _searching(line: str) -> bool:
+    """Says whether a difference is one of the search alone."""
+    return line.startswith("search.") and not line.startswith(SCORING)
+
+
+def _lock(file: IO[str]) -> bool:
+    """Says whether this process holds the lock now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_json(path: Path, value: object) -> None:

@@ -5,7 +5,6 @@ the same process; here nothing imports JAX.
 """
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,58 +13,67 @@ from jaxtyping import Float
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from nas.drivers import INTERRUPTED, end_with_parent
+from nas.campaigns import campaign_name
+from nas.drivers import drive, end_with_parent
+from nas.errors import RunError
 from nas.evaluation import MakeEvaluate
+from nas.evaluators import evaluators, shortage
 from nas.experiment import Experiment
-from nas.metrics import final_validation, make_problem
-from nas.profile import LatencyProfile
-from nas.progress import progress
-from nas.ray_session import ray_session
+from nas.metrics import final_validation, problem_of
+from nas.ray_session import cluster_resources, ray_session
 from nas.rundir import RunDirectory, write_json
-from search.algorithm import Algorithm
+from nas.search_display import search_display
 from search.campaign import Progress
 from search.problem import Problem
-from search.random_search import RandomSearch
-from search.tune import Campaign, run_campaigns
-from search.workers import Workers
+from search.tune import Campaign, CampaignError, run_campaigns
+from search.workers import Crew, Workers
 
 REFERENCE_MARGIN = 1.05
 """How far the reference of the hypervolume lies beyond the worst values."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Searches a trained and profiled run directory."""
+    """Searches a trained and profiled run directory.
+
+    Raises:
+        RunError: If there is no cluster at the address, or a campaign failed.
+    """
     end_with_parent()
     directory, address = arguments[0], arguments[1] or None
     run = RunDirectory(Path(directory))
     experiment = run.experiment()
-    problem = make_problem(experiment, LatencyProfile.load(run.device))
+    problem = problem_of(experiment, run)
     campaigns = planned(experiment)
-    cores = os.cpu_count() or 1
+    cores, count = os.cpu_count() or 1, experiment.search.evaluators
+    local = cores if address is None else None
     console = Console(stderr=False)
     history: dict[str, list[Progress]] = {campaign.name: [] for campaign in campaigns}
-    total = sum(campaign.stop.evaluations for campaign in campaigns)
+    budgets = [(campaign.name, campaign.stop.evaluations) for campaign in campaigns]
     with (
-        ray_session(address, cpus=cores + 1),
-        progress(console, "search", total, "subnets") as update,
+        # One processor more, for the campaign itself.
+        ray_session(address, cpus=max(cores, count) + 1),
+        search_display(console, budgets) as show,
     ):
 
-        def on_progress(latest: Progress) -> None:
-            history[latest.campaign].append(latest)
-            done = sum(rows[-1].evaluations for rows in history.values() if rows)
-            update(done, f"{latest.campaign}: hypervolume {latest.hypervolume:.4f}")
+        def on_progress(latest: Progress, crew: Crew) -> None:
+            add_generation(history[latest.campaign], latest)
+            show(latest, crew)
 
-        run_campaigns(
-            problem,
-            campaigns,
-            reference=reference_point(problem, run),
-            make_evaluate=MakeEvaluate(experiment),
-            weights=load_file(run.supernet),
-            workers=workers(experiment.search.evaluators, cores, local=address is None),
-            archive=run.archive,
-            storage=run.tune,
-            on_progress=on_progress,
-        )
+        try:
+            run_campaigns(
+                problem,
+                campaigns,
+                reference=reference_point(problem, run),
+                make_evaluate=MakeEvaluate(experiment),
+                weights=load_file(run.supernet),
+                workers=_workers(count, local, run, console),
+                archive=run.archive,
+                storage=run.tune,
+                on_progress=on_progress,
+                halving=experiment.search.fidelity,
+            )
+        except CampaignError as error:
+            raise RunError(str(error)) from error
     write_json(
         run.campaigns,
         {
@@ -78,20 +86,39 @@ def main(arguments: Sequence[str]) -> None:
     )
 
 
+def _workers(
+    count: int, cores: int | None, run: RunDirectory, console: Console
+) -> Workers:
+    """Returns the evaluators of each campaign, and says what they have to wait for."""
+    resources = cluster_resources()
+    workers = evaluators(
+        count,
+        cores=cores,
+        resources=resources,
+        variables=os.environ,
+        cache=run.tune / "compiled",
+    )
+    if lacking := shortage(workers, resources):
+        console.print(
+            f"search: waiting for more nodes; a campaign needs {lacking}",
+            highlight=False,
+        )
+    return workers
+
+
 def planned(experiment: Experiment) -> list[Campaign]:
-    """Returns the campaigns of an experiment: its algorithm, and the baseline."""
+    """Returns the campaigns of an experiment: each algorithm from each seed."""
     search = experiment.search
-    algorithms: list[Algorithm] = [search.algorithm]
-    if search.baseline and not isinstance(search.algorithm, RandomSearch):
-        algorithms.append(RandomSearch())
+    first = experiment.seed if search.seed is None else search.seed
     return [
         Campaign(
-            name=type(algorithm).__name__,
+            name=campaign_name(algorithm, seed if search.seeds > 1 else None),
             algorithm=algorithm,
-            seed=experiment.seed,
+            seed=seed,
             stop=search.stop,
         )
-        for algorithm in algorithms
+        for algorithm in search.algorithms
+        for seed in range(first, first + search.seeds)
     ]
 
 
@@ -111,20 +138,13 @@ def reference_point(
     return REFERENCE_MARGIN * np.asarray([limits[name] for name in problem.objectives])
 
 
-def workers(count: int, cores: int, *, local: bool) -> Workers:
-    """Returns what evaluators need: shares of this machine, or a GPU or core each."""
-    if local:
-        share = float(max(1, cores // count))
-        return Workers(count=count, resources={"CPU": share})
-    import ray
+def add_generation(history: list[Progress], latest: Progress) -> None:
+    """Adds a generation; one that is told again takes the place of the first telling.
 
-    gpus = ray.cluster_resources().get("GPU", 0)
-    each = {"CPU": 1.0, "GPU": 1.0} if gpus >= count else {"CPU": 1.0}
-    return Workers(count=count, resources=each)
+    A campaign whose machine was lost begins again and tells everything again.
+    """
+    history[latest.generation - 1 :] = [latest]
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    drive(main)

@@ -11,13 +11,20 @@ from nas.metrics import LANDMARKS, CheapMetrics
 from nas.report import words
 
 
-def show(experiment: Experiment, console: Console, *, compiled: bool = False) -> None:
+def show(
+    experiment: Experiment,
+    console: Console,
+    *,
+    compiled: bool = False,
+    cheap: CheapMetrics | None = None,
+) -> None:
     """Prints the space, its landmarks and what training and search would do.
 
     Args:
         experiment: What to show.
         console: Where.
         compiled: Whether to compile the training step too, to tell its memory.
+        cheap: Prices landmarks; with latencies, if profiles were given.
     """
     space = experiment.model.space()
     axes = Table(title=f"Space: {space.size} subnets", title_justify="left")
@@ -34,13 +41,14 @@ def show(experiment: Experiment, console: Console, *, compiled: bool = False) ->
             f"{space.layers} times, per layer" if choice.per_layer else "once",
         )
     console.print(axes)
-    console.print(_landmarks(experiment))
+    console.print(_landmarks(experiment, cheap or CheapMetrics.of(experiment, None)))
     train, search = experiment.train, experiment.search
     console.print(_phases(experiment))
     console.print(
         f"batch: {in_words(train.batch, experiment.data.example)}\n"
-        f"search: {search.evaluations} subnets by {type(search.algorithm).__name__}"
-        + (", and as many by random search" if search.baseline else "")
+        f"search: {search.evaluations} subnets by each of "
+        + ", ".join(type(algorithm).__name__ for algorithm in search.algorithms)
+        + (f", from {search.seeds} seeds each" if search.seeds > 1 else "")
         + f"\nobjectives: {', '.join(search.objectives)}"
         f"\nconstraints: {', '.join(search.constraints) or 'none'}",
         highlight=False,
@@ -166,16 +174,17 @@ def _executions(experiment: Experiment) -> Table:
     return table
 
 
-def _landmarks(experiment: Experiment) -> Table:
+def _landmarks(experiment: Experiment, cheap: CheapMetrics) -> Table:
     space = experiment.model.space()
     inputs = in_words(experiment.latency.batch, experiment.data.example)
     table = Table(title=f"Subnets, on an input of {inputs}", title_justify="left")
     table.add_column("subnet")
-    for heading in ("parameters", "MACs", "memory (MB)"):
+    further = (*cheap.profiles, *experiment.search.own)
+    for heading in ("parameters", "MACs", "memory (MB)", *further):
         table.add_column(heading, justify="right")
     table.add_column("architecture", overflow="fold")
     genotypes = np.stack([getattr(space, label) for label in LANDMARKS])
-    costs = CheapMetrics.of(experiment, None)(genotypes)
+    costs = cheap(genotypes)
     for row, label in enumerate(LANDMARKS):
         architecture = words.architecture(space.decode(genotypes[row]).to_json())
         described = ", ".join(f"{name} {value}" for name, value in architecture)
@@ -184,6 +193,7 @@ def _landmarks(experiment: Experiment) -> Table:
             f"{costs['params'][row]:,.0f}",
             f"{costs['macs'][row]:,.0f}",
             f"{costs['memory_mb'][row]:.2f}",
+            *(f"{costs[name][row]:.4g}" for name in further),
             described,
         )
     return table

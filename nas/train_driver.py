@@ -5,12 +5,11 @@ when one is lost; they go on from the last checkpoint. The run directory must be
 same path on every machine.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.drivers import INTERRUPTED, end_with_parent
+from nas.drivers import drive, end_with_parent
 from nas.ray_session import ray_session
 from nas.rundir import RunDirectory
 
@@ -80,7 +79,4 @@ def work(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    drive(main)

@@ -23,6 +23,7 @@ class Record:
         campaign: Name of the campaign that evaluated it.
         index: Its position in that campaign.
         seconds: When, in seconds since 1970.
+        fraction: Share of the examples that it was evaluated on.
 
     Raises:
         ValueError: If a metric is not finite.
@@ -34,6 +35,12 @@ class Record:
     campaign: str
     index: int
     seconds: float
+    fraction: float = 1.0
+
+    @property
+    def key(self) -> "Key":
+        """What there is one record of: the genotype and the share of the examples."""
+        return self.genotype, self.fraction
 
     def __post_init__(self) -> None:
         for name, value in self.metrics.items():
@@ -51,9 +58,10 @@ class Record:
             ValueError: If a field is missing, unknown or malformed.
         """
         names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(encoded, Mapping) or set(encoded) != set(names):
+        # Archives of before there were fractions have none.
+        if not isinstance(encoded, Mapping) or {*encoded, "fraction"} != set(names):
             raise ValueError(f"a record is an object with the fields {names}")
-        genotype, arch, metrics, campaign, index, seconds = map(encoded.get, names)
+        genotype, arch, metrics, campaign, index, seconds, _ = map(encoded.get, names)
         if not isinstance(genotype, list) or any(type(g) is not int for g in genotype):
             raise ValueError(f"'genotype' is {genotype!r}, not a list of integers")
         if not isinstance(metrics, Mapping) or not isinstance(arch, Mapping):
@@ -65,7 +73,11 @@ class Record:
             str(campaign),
             int(_number("index", index)),
             _number("seconds", seconds),
+            _number("fraction", encoded.get("fraction", 1.0)),
         )
+
+
+Key = tuple[tuple[int, ...], float]
 
 
 def _number(name: str, value: object) -> float:
@@ -83,13 +95,14 @@ class Archive:
         path: The file, made by the first :meth:`append`; ``None`` keeps no file.
 
     Raises:
-        ValueError: If a line is corrupt or repeats a genotype, naming the line.
+        ValueError: If a line is corrupt or repeats a genotype at one share of the
+            examples, naming the line.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._dropped = 0
-        self._records: dict[tuple[int, ...], Record] = {}
+        self._records: dict[Key, Record] = {}
         if path is not None and path.exists():
             self._load(path)
 
@@ -105,7 +118,7 @@ class Archive:
                     f"{path}, line {number}: not an archive record ({error}); restore "
                     "the file, or delete that line to evaluate its architecture again"
                 ) from error
-            self._records[record.genotype] = record
+            self._records[record.key] = record
         if torn:
             os.truncate(path, len(content) - len(torn))
             self._dropped = 1
@@ -117,19 +130,35 @@ class Archive:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """All records, in the order of evaluation."""
-        return tuple(self._records.values())
+        """What was evaluated on all examples, in the order of evaluation."""
+        return tuple(r for r in self._records.values() if r.fraction == 1)
+
+    @property
+    def partial(self) -> tuple[Record, ...]:
+        """What was evaluated on a share of the examples, in that order."""
+        return tuple(r for r in self._records.values() if r.fraction < 1)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
-    def lookup(self, genotype: Genotype) -> Record | None:
-        """Returns the record of a canonical genotype, if there is one."""
-        return self._records.get(tuple(genotype.tolist()))
+    def __contains__(self, record: Record) -> bool:
+        """Says whether there is one of the same genotype and share of the examples."""
+        return record.key in self._records
 
-    def lookup_many(self, genotypes: Genotypes) -> list[Record | None]:
+    def lookup(self, genotype: Genotype, fraction: float = 1.0) -> Record | None:
+        """Returns the record of a canonical genotype, if there is one.
+
+        Args:
+            genotype: Whose.
+            fraction: Share of the examples that it is to be of.
+        """
+        return self._records.get((tuple(genotype.tolist()), fraction))
+
+    def lookup_many(
+        self, genotypes: Genotypes, fraction: float = 1.0
+    ) -> list[Record | None]:
         """Returns what :meth:`lookup` does, for each genotype."""
-        return [self.lookup(genotype) for genotype in genotypes]
+        return [self.lookup(genotype, fraction) for genotype in genotypes]
 
     def append(self, records: Sequence[Record]) -> None:
         """Adds records; when this returns, they are on disk.
@@ -142,16 +171,16 @@ class Archive:
         if self._path is not None:
             lines = [json.dumps(dataclasses.asdict(record)) for record in records]
             _append(self._path, "".join(line + "\n" for line in lines).encode())
-        self._records.update((record.genotype, record) for record in records)
+        self._records.update((record.key, record) for record in records)
 
     def _refuse_held(self, records: Sequence[Record]) -> None:
         seen = set(self._records)
         for record in records:
-            if record.genotype in seen:
+            if record.key in seen:
                 raise ValueError(
                     f"architecture {json.dumps(record.arch)} is in the archive already"
                 )
-            seen.add(record.genotype)
+            seen.add(record.key)
 
 
 def _append(path: Path, text: bytes) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from search.algorithm import Algorithm, Objectives, Violations, first_seen
 from search.archive import Record
+from search.fidelity import Rungs, columns, estimates, promoted, rest_of
 from search.pareto import hypervolume, non_dominated
 from search.problem import Metrics, Problem
 from search.space import Genotypes
@@ -38,8 +39,15 @@ REFERENCE_MARGIN = 0.1
 class ArchiveLike(Protocol):
     """What a campaign needs of an archive, which may live in another process."""
 
-    def lookup_many(self, genotypes: Genotypes) -> list[Record | None]:
-        """Returns the record of each canonical genotype, if there is one."""
+    def lookup_many(
+        self, genotypes: Genotypes, fraction: float = 1.0
+    ) -> list[Record | None]:
+        """Returns the record of each canonical genotype, if there is one.
+
+        Args:
+            genotypes: Whose.
+            fraction: Share of the examples that they are to be of.
+        """
         ...
 
     def append(self, records: Sequence[Record]) -> None:
@@ -54,7 +62,8 @@ class Progress:
     Attributes:
         campaign: Its name.
         generation: Generations done.
-        evaluations: Distinct genotypes evaluated or answered from the archive.
+        evaluations: Distinct genotypes evaluated or answered from the archive; those
+            on a share of the examples count as that share.
         budget: How many there may be.
         best: The smallest feasible value of each objective; empty before there is one.
         hypervolume: Of the feasible front, below the reference.
@@ -91,7 +100,7 @@ class CampaignResult:
 def run_campaign(
     problem: Problem,
     algorithm: Algorithm,
-    evaluate: Evaluate,
+    evaluate: Evaluate | Rungs,
     archive: ArchiveLike,
     *,
     name: str,
@@ -105,7 +114,7 @@ def run_campaign(
     Args:
         problem: What is searched.
         algorithm: How.
-        evaluate: Computes the metrics that are not cheap.
+        evaluate: Computes the metrics that are not cheap, of all at once or on rungs.
         archive: Answers what was evaluated before, and keeps what is new.
         name: Of the campaign, written into its records.
         seed: Of the algorithm.
@@ -140,7 +149,7 @@ def run_campaign(
 def generations(
     problem: Problem,
     algorithm: Algorithm,
-    evaluate: Evaluate,
+    evaluate: Evaluate | Rungs,
     archive: ArchiveLike,
     *,
     name: str,
@@ -157,7 +166,7 @@ def generations(
     Args:
         problem: What is searched.
         algorithm: How.
-        evaluate: Computes the metrics that are not cheap.
+        evaluate: Computes the metrics that are not cheap, of all at once or on rungs.
         archive: Answers what was evaluated before, and keeps what is new.
         name: Of the campaign, written into its records.
         seed: Of the algorithm.
@@ -172,22 +181,23 @@ def generations(
             metric that is not computed.
     """
     stop = budget if isinstance(budget, Stop) else Stop(evaluations=budget)
-    ledger = _Ledger(problem, name, stop.evaluations, reference, time.monotonic())
+    cost = evaluate.halving.cost if isinstance(evaluate, Rungs) else 1.0
+    ledger = _Ledger(problem, name, stop.evaluations, reference, time.monotonic(), cost)
     state = algorithm.init(problem, seed)
     idle = 0
     while (reason := ledger.reason(stop, idle)) is None:
         asked = ledger.affordable(algorithm.ask(problem, state))
         allowed = asked[problem.feasible(asked)]
         indices = ledger.indices(allowed)
-        records = _answer(problem, evaluate, archive, allowed, name, indices)
-        objectives, violations = _outcome(problem, asked, records)
+        rungs = _climb(problem, evaluate, archive, allowed, name, indices)
+        objectives, violations = _outcome(problem, asked, rungs)
         state = algorithm.tell(problem, state, asked, objectives, violations)
         before = len(ledger.told)
-        ledger.note(records, objectives[violations <= 0])
+        ledger.note(rungs, objectives[violations <= 0])
         idle = 0 if len(ledger.told) > before else idle + 1
         yield ledger.history[-1]
     return CampaignResult(
-        name, len(ledger.told), ledger.front, tuple(ledger.history), reason
+        name, ledger.evaluations, ledger.front, tuple(ledger.history), reason
     )
 
 
@@ -203,7 +213,8 @@ class _Ledger:
     budget: int
     reference: Float[np.ndarray, " objectives"] | None
     began: float
-    told: dict[Key, Record] = dataclasses.field(default_factory=dict)
+    cost: float
+    told: dict[Key, float] = dataclasses.field(default_factory=dict)
     front: tuple[Record, ...] = ()
     history: list[Progress] = dataclasses.field(default_factory=list)
 
@@ -212,7 +223,12 @@ class _Ledger:
         if idle >= MAX_IDLE:
             return "exhausted"
         volumes = [progress.hypervolume for progress in self.history]
-        return stop.reason(len(self.told), time.monotonic() - self.began, volumes)
+        return stop.reason(self.evaluations, time.monotonic() - self.began, volumes)
+
+    @property
+    def evaluations(self) -> int:
+        """How many full evaluations were spent, each genotype's share added up."""
+        return int(sum(self.told.values()))
 
     def _new(self, genotypes: Genotypes) -> Bool[np.ndarray, " population"]:
         return np.asarray([tuple(g.tolist()) not in self.told for g in genotypes], bool)
@@ -223,8 +239,10 @@ class _Ledger:
             raise ValueError("the algorithm asked for genotypes outside the space")
         asked = self.problem.space.canonical(asked)
         asked = asked[first_seen(asked)]
-        costs = self._new(asked) & self.problem.feasible(asked)
-        return asked[np.cumsum(costs) <= self.budget - len(self.told)]
+        new = self._new(asked) & self.problem.feasible(asked)
+        # At least one, which may take more than is left of the last evaluation.
+        left = max(self.budget - sum(self.told.values()), self.cost)
+        return asked[np.cumsum(new) * self.cost <= left]
 
     def indices(self, genotypes: Genotypes) -> Int[np.ndarray, " population"]:
         """Returns the position in this campaign that each new genotype will have."""
@@ -232,28 +250,61 @@ class _Ledger:
 
     def note(
         self,
-        records: Sequence[Record],
+        rungs: Sequence[Sequence[Record]],
         feasible: Float[np.ndarray, "feasible objectives"],
     ) -> None:
         """Adds a generation: its records, and the objectives of the feasible ones."""
-        self.told.update((record.genotype, record) for record in records)
+        for records in rungs:
+            self.told.update((record.genotype, record.fraction) for record in records)
         if self.reference is None and len(feasible):
             worst = feasible.max(0)
             spread = worst - feasible.min(0)
             spread = np.where(spread > 0, spread, np.maximum(np.abs(worst), 1.0))
             self.reference = worst + REFERENCE_MARGIN * spread
-        self.front = _front(self.problem, (*self.front, *records))
+        self.front = _front(self.problem, (*self.front, *rungs[-1]))
         volume = 0.0
         best: dict[str, float] = {}
         if self.front and self.reference is not None:
-            objectives = self.problem.objectives_of(_metrics(self.front))
+            objectives = self.problem.objectives_of(columns(self.front))
             volume = hypervolume(objectives, self.reference)
             smallest = objectives.min(0).tolist()
             best = dict(zip(self.problem.objectives, smallest, strict=True))
         progress = Progress(
-            self.name, len(self.history) + 1, len(self.told), self.budget, best, volume
+            self.name,
+            len(self.history) + 1,
+            self.evaluations,
+            self.budget,
+            best,
+            volume,
         )
         self.history.append(progress)
+
+
+def _climb(
+    problem: Problem,
+    evaluate: Evaluate | Rungs,
+    archive: ArchiveLike,
+    genotypes: Genotypes,
+    name: str,
+    indices: Int[np.ndarray, " population"],
+) -> list[list[Record]]:
+    """Returns the records of each rung; without rungs, of all genotypes on one.
+
+    What climbs depends on nothing but this generation on the rung before: neither on
+    what was interrupted nor on what other campaigns evaluated.
+    """
+    if not isinstance(evaluate, Rungs):
+        return [_answer(problem, evaluate, archive, genotypes, name, indices, 1.0)]
+    found: list[list[Record]] = []
+    for fraction in evaluate.halving.fractions:
+        before = found[-1] if found else []
+        if before:
+            rows = promoted(problem, before, evaluate.halving.keep)
+            genotypes, indices = genotypes[rows], indices[rows]
+        rest = rest_of(evaluate, before, fraction)
+        records = _answer(problem, rest, archive, genotypes, name, indices, fraction)
+        found.append(records)
+    return found
 
 
 def _answer(
@@ -263,9 +314,10 @@ def _answer(
     genotypes: Genotypes,
     name: str,
     indices: Int[np.ndarray, " population"],
+    fraction: float,
 ) -> list[Record]:
     """Returns the record of each genotype, evaluating those that have none."""
-    held = archive.lookup_many(genotypes)
+    held = archive.lookup_many(genotypes, fraction)
     missing = np.flatnonzero([record is None for record in held])
     if len(missing):
         rows = genotypes[missing]
@@ -284,16 +336,17 @@ def _answer(
                     campaign=name,
                     index=int(indices[missing[row]]),
                     seconds=time.time(),
+                    fraction=fraction,
                 )
                 for row in range(start, stop)
             ]
             archive.append(records)
         # Read back, since a shared archive may hold what another campaign measured.
-        held = archive.lookup_many(genotypes)
+        held = archive.lookup_many(genotypes, fraction)
     found = [record for record in held if record is not None]
     if len(found) < len(genotypes):
         raise RuntimeError("the archive lost records that were appended to it")
-    return found
+    return list(problem.completed(found))
 
 
 def _parts(
@@ -319,13 +372,13 @@ def _parts(
 
 
 def _outcome(
-    problem: Problem, asked: Genotypes, records: Sequence[Record]
+    problem: Problem, asked: Genotypes, rungs: Sequence[Sequence[Record]]
 ) -> tuple[Objectives, Violations]:
     """Returns what to tell: records are those of the cheaply feasible genotypes."""
     violations = problem.cheap_violations(asked)
     objectives = np.full((len(asked), len(problem.objectives)), np.inf)
-    if records:
-        metrics = _metrics(records)
+    if rungs[0]:
+        metrics = estimates(rungs, problem.cheap(asked[:1]))
         problem.check(metrics)
         allowed = violations <= 0
         violations[allowed] = problem.violations(metrics)
@@ -339,14 +392,8 @@ def _front(problem: Problem, records: Sequence[Record]) -> tuple[Record, ...]:
     distinct = list({record.genotype: record for record in records}.values())
     if not distinct:
         return ()
-    metrics = _metrics(distinct)
+    metrics = columns(distinct)
     objectives = problem.objectives_of(metrics)
     rows = np.flatnonzero(problem.violations(metrics) <= 0)
     rows = rows[non_dominated(objectives[rows])]
     return tuple(distinct[row] for row in rows[np.lexsort(objectives[rows].T[::-1])])
-
-
-def _metrics(records: Sequence[Record]) -> Metrics:
-    """Returns the metrics that all records have, as columns."""
-    names = [n for n in records[0].metrics if all(n in r.metrics for r in records)]
-    return {n: np.asarray([r.metrics[n] for r in records], float) for n in names}

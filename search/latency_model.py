@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import scipy.optimize
 import scipy.stats
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 Terms = Float[np.ndarray, "networks terms"]
 Milliseconds = Float[np.ndarray, " networks"]
@@ -82,3 +82,34 @@ class PredictionError:
             100 * float((relative <= 0.1).mean()),
             float(tau),
         )
+
+
+def fit_and_test(
+    terms: Terms, measured_ms: Milliseconds, held_out: Bool[np.ndarray, " networks"]
+) -> tuple[LatencyModel, PredictionError]:
+    """Fits a model to some measured networks, and tests it on the others.
+
+    Args:
+        terms: Of all networks.
+        measured_ms: Their latencies.
+        held_out: Which of them the fit does not see.
+
+    Raises:
+        ValueError: If too few networks are left, or a latency is not positive.
+    """
+    model = LatencyModel.fit(terms[~held_out], measured_ms[~held_out])
+    predicted = model.predict(terms[held_out])
+    return model, PredictionError.of(predicted, measured_ms[held_out])
+
+
+def evenly_held_out(count: int, held_out: int) -> Bool[np.ndarray, " networks"]:
+    """Returns which of networks in order of size to hold out: never the extremes.
+
+    Args:
+        count: How many networks there are.
+        held_out: How many to hold out, at most all but the two extremes.
+    """
+    chosen = np.zeros(count, bool)
+    inner = max(min(held_out, count - 2), 0)
+    chosen[np.linspace(1, count - 2, inner).round().astype(int)] = True
+    return chosen

@@ -2,11 +2,12 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from search.archive import Record
 from search.constraints import Bound, InfeasibleError
 from search.space import Genotype, Genotypes, Space
 
@@ -100,6 +101,27 @@ class Problem:
     def feasible(self, genotypes: Genotypes) -> Bool[np.ndarray, " population"]:
         """Returns which genotypes satisfy the bounds on cheap metrics."""
         return self.cheap_violations(genotypes) <= 0
+
+    def completed(self, records: Sequence[Record]) -> tuple[Record, ...]:
+        """Returns records with the cheap metrics that they were archived without.
+
+        Those that a search asks for may be more than an earlier search of the same
+        space knew. What is archived stays as it is.
+        """
+        if not records:
+            return ()
+        genotypes = np.asarray([record.genotype for record in records], np.int32)
+        cheap = self.cheap(genotypes)
+        if all(cheap.keys() <= record.metrics.keys() for record in records):
+            return tuple(records)
+        return tuple(
+            dataclasses.replace(
+                record,
+                metrics={name: float(values[row]) for name, values in cheap.items()}
+                | record.metrics,
+            )
+            for row, record in enumerate(records)
+        )
 
     def objectives_of(
         self, metrics: Metrics

@@ -8,6 +8,7 @@ from search.nsga2 import Nsga2
 from search.random_search import RandomSearch
 from search.regularized_evolution import RegularizedEvolution
 from search.surrogate import SurrogateEvolution
+from search.tune_searcher import TuneSearcher
 
 AlgorithmSpec = (
     Nsga2
@@ -15,6 +16,7 @@ AlgorithmSpec = (
     | ConstrainedGenetic
     | LocalSearch
     | SurrogateEvolution
+    | TuneSearcher
     | MixAndMatch
     | Exhaustive
     | RandomSearch
@@ -27,6 +29,7 @@ AlgorithmSpec = (
 `ConstrainedGenetic`   one objective within limits (Once-for-All, AutoFormer)
 `LocalSearch`          neighbours of the front, and restarts
 `SurrogateEvolution`   searches a predictor between evaluations
+`TuneSearcher`         a searcher of Ray Tune, as Optuna
 `MixAndMatch`          mixtures of two neighbouring sizes (MatFormer)
 `Exhaustive`           everything, in small spaces
 `RandomSearch`         what all others must beat

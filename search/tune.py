@@ -7,7 +7,9 @@ genotypes go to long-lived evaluator actors that keep the weights and the compil
 program. Trials reuse their process, so the next campaign finds its evaluators warm.
 
 What was evaluated is kept by one archive actor beside the driver, line by line on disk.
-A trial that restarts, on another node or after the driver died, replays from it.
+A trial that restarts, on another node or after the driver died, replays from it. So
+trials save no checkpoints, and no node but the driver's ever sees the run's directory:
+a cluster needs no shared disk.
 """
 
 import dataclasses
@@ -25,17 +27,26 @@ from typing_extensions import override
 
 from search.algorithm import Algorithm
 from search.campaign import Progress, generations
+from search.fidelity import Rungs, SuccessiveHalving
 from search.problem import Problem
 from search.stopping import Stop
 from search.workers import (
     MAX_RESTARTS,
     ArchiveKeeper,
+    Crew,
     EvaluatorPool,
     MakeEvaluate,
     RemoteArchive,
     Weights,
     Workers,
 )
+
+OnProgress = Callable[[Progress, Crew], None]
+"""Told of a campaign after a generation, and of its evaluators."""
+
+
+class CampaignError(RuntimeError):
+    """A campaign failed, and so did its restarts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +69,7 @@ class _Job:
     weights: "ray.ObjectRef[Weights]"
     archive: Any
     workers: Workers
+    halving: SuccessiveHalving | None
 
 
 class _CampaignTrial(tune.Trainable):
@@ -79,7 +91,9 @@ class _CampaignTrial(tune.Trainable):
         return generations(
             self._job.problem,
             campaign.algorithm,
-            self._pool.evaluate,
+            self._pool.evaluate
+            if self._job.halving is None
+            else Rungs(self._job.halving, self._pool.evaluate),
             RemoteArchive(self._job.archive),
             name=campaign.name,
             seed=campaign.seed,
@@ -92,15 +106,11 @@ class _CampaignTrial(tune.Trainable):
         progress = next(self._generations, None)
         if progress is None:
             return {"done": True}
-        return {"progress": progress, "hypervolume": progress.hypervolume}
-
-    @override
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Saves nothing: the archive is the only state, and replay restores it."""
-
-    @override
-    def load_checkpoint(self, checkpoint: object) -> None:
-        """Loads nothing; see `save_checkpoint`."""
+        return {
+            "progress": progress,
+            "crew": self._pool.crew(),
+            "hypervolume": progress.hypervolume,
+        }
 
     @override
     def cleanup(self) -> None:
@@ -110,7 +120,7 @@ class _CampaignTrial(tune.Trainable):
 class _Listener(tune.Callback):
     """Passes each generation's progress on, in the driver."""
 
-    def __init__(self, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(self, on_progress: OnProgress) -> None:
         self._on_progress = on_progress
 
     def __getstate__(self) -> dict[str, object]:
@@ -127,7 +137,7 @@ class _Listener(tune.Callback):
         **info: object,
     ) -> None:
         if (progress := result.get("progress")) is not None:
-            self._on_progress(progress)
+            self._on_progress(progress, result["crew"])
 
 
 def run_campaigns(
@@ -140,7 +150,8 @@ def run_campaigns(
     workers: Workers,
     archive: Path,
     storage: Path,
-    on_progress: Callable[[Progress], None],
+    on_progress: OnProgress,
+    halving: SuccessiveHalving | None = None,
 ) -> None:
     """Runs campaigns on the Ray that this process is connected to.
 
@@ -155,11 +166,13 @@ def run_campaigns(
         weights: Handed to it through the object store, without a copy on a CPU.
         workers: The evaluators of each campaign.
         archive: File of JSON lines on this machine.
-        storage: Folder for Tune's own files; on a cluster every node must see it.
-        on_progress: Told of every generation.
+        storage: Folder on this machine for Tune's own files.
+        on_progress: Told of every generation. A trial that was lost with its node
+            begins again, and tells those that it had done a second time.
+        halving: Rungs of examples, if not all are evaluated on all.
 
     Raises:
-        RuntimeError: If a campaign failed; what was evaluated is kept.
+        CampaignError: If a campaign failed; what was evaluated is kept.
     """
     here = NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
@@ -174,6 +187,7 @@ def run_campaigns(
         weights=ray.put(dict(weights)),
         archive=keeper.remote(archive),
         workers=workers,
+        halving=halving,
     )
     bundles = [{"CPU": 1.0}, *(dict(workers.resources) for _ in range(workers.count))]
     tuner = tune.Tuner(
@@ -188,12 +202,13 @@ def run_campaigns(
             storage_path=str(storage),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[_Listener(on_progress)],
         ),
     )
     results = tuner.fit()
     if results.errors:
-        raise RuntimeError(
+        raise CampaignError(
             f"{results.num_errors} of {len(campaigns)} campaigns failed: "
             f"{results.errors[0]}"
         )

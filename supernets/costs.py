@@ -6,6 +6,7 @@ FLOPs are 2 x MACs. Both agree with XLA's own count of the extracted network's p
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -16,23 +17,48 @@ BYTES_PER_FLOAT = 4
 BYTES_PER_MEGABYTE = 1e6
 
 
+class Product(NamedTuple):
+    """One matrix product of every subnet, or of each of its layers.
+
+    Attributes:
+        macs: Its multiply-accumulates; 0 where it does not run.
+        values: Numbers that it reads and writes: weights, inputs and outputs.
+    """
+
+    macs: Sizes
+    values: Sizes
+
+
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Parameters held and multiply-accumulates done; costs add and scale."""
+    """Parameters held and multiply-accumulates done; costs add and scale.
+
+    Attributes:
+        params: Parameters.
+        macs: Multiply-accumulates of all products together.
+        products: The products one by one, for what does not add up, such as which of
+            them wait for memory. Summing over layers leaves them apart.
+    """
 
     params: Sizes
     macs: Sizes
+    products: tuple[Product, ...] = ()
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.params + other.params, self.macs + other.macs)
+        return Cost(
+            self.params + other.params,
+            self.macs + other.macs,
+            self.products + other.products,
+        )
 
     def where(self, active: Sizes) -> "Cost":
         """Returns the cost where active, and nothing elsewhere."""
-        return Cost(self.params * active, self.macs * active)
+        kept = (Product(p.macs * active, p.values * active) for p in self.products)
+        return Cost(self.params * active, self.macs * active, tuple(kept))
 
     def over_layers(self) -> "Cost":
         """Sums the last axis, which holds the layers."""
-        return Cost(self.params.sum(-1), self.macs.sum(-1))
+        return Cost(self.params.sum(-1), self.macs.sum(-1), self.products)
 
 
 def priced(
@@ -56,7 +82,16 @@ def priced(
 def linear(rows: int, inputs: Sizes, outputs: Sizes) -> Cost:
     """Cost of one product of ``rows`` vectors with an inputs x outputs weight."""
     params = np.asarray(inputs, np.int64) * outputs
-    return Cost(params, rows * params)
+    moved = params + rows * (np.asarray(inputs, np.int64) + outputs)
+    # Where there is nothing on one side there is no product at all.
+    product = Product(rows * params, moved * (params > 0))
+    return Cost(params, rows * params, (product,))
+
+
+def tied(rows: int, inputs: Sizes, outputs: Sizes) -> Cost:
+    """Cost of one product with weights that are counted elsewhere."""
+    product = linear(rows, inputs, outputs)
+    return dataclasses.replace(product, params=np.zeros_like(product.params))
 
 
 def vectors(count: int, features: Sizes) -> Cost:
@@ -80,8 +115,12 @@ def attention(
     rows = batch * tokens
     projections = linear(rows, features, heads * head_dim)
     shared = linear(rows, features, heads // group * head_dim)
-    pairs = 2 * rows * tokens * np.asarray(heads * head_dim, np.int64)
-    scores = Cost(np.zeros_like(pairs), pairs)
+    inner = np.asarray(heads * head_dim, np.int64)
+    # Queries and keys give scores, scores and values the result; scores are stored.
+    keys = np.asarray(heads // group * head_dim, np.int64)
+    moved = rows * (inner + keys + tokens * np.asarray(heads, np.int64))
+    each = Product(rows * tokens * inner, moved)
+    scores = Cost(np.zeros_like(inner), 2 * each.macs, (each, each))
     return projections + projections + shared + shared + scores
 
 

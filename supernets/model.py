@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from search.space import Architecture, Genotypes, Space
+from supernets.costs import Cost
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -53,6 +54,14 @@ class Model(Protocol):
 
     def build(self, *, rngs: "nnx.Rngs") -> "nnx.Module":
         """Returns the supernet with initial weights."""
+        ...
+
+    def cost(self, genotypes: Genotypes, *, batch: int, example: Example) -> Cost:
+        """Returns what subnets hold and compute for ``batch`` inputs of a shape.
+
+        Raises:
+            ValueError: If inputs of that shape do not fit.
+        """
         ...
 
     def costs(

@@ -11,5 +11,7 @@ from nas.report.data import LatencyFit as LatencyFit
 from nas.report.data import LatencySample as LatencySample
 from nas.report.data import Member as Member
 from nas.report.data import PhaseMark as PhaseMark
+from nas.report.data import PredictorScore as PredictorScore
+from nas.report.data import PredictorTest as PredictorTest
 from nas.report.data import ReportData as ReportData
 from nas.report.page import write_report as write_report

@@ -94,12 +94,14 @@ class Evaluated:
         score: The first score that is shown, on the search data.
         campaign: Name of the campaign that evaluated it first.
         id: Identifier of the architecture.
+        algorithm: The campaign's, where several campaigns may share one.
     """
 
     latency_ms: Number
     score: Number
     campaign: str
     id: str
+    algorithm: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,9 +145,10 @@ class LatencyFit:
         device: The device that was measured.
         inputs: What was run, such as ``1 x 128 tokens, float32``.
         samples: Measured subnets with their predictions.
-        error: Of the model; ``None`` where every member was measured and none is
-            predicted.
-        source: ``measured here`` or ``given: PATH``.
+        error: Of the model on held-out samples; ``None`` where there are none.
+        source: ``measured here`` or ``given to the run``.
+        kind: What latencies rest on: ``measured`` (every member), ``predicted``,
+            ``table`` (imported) or ``roofline`` (the device's sheet, not measured).
     """
 
     device: str
@@ -153,6 +156,59 @@ class LatencyFit:
     samples: tuple[LatencySample, ...]
     error: LatencyError | None
     source: str
+    kind: Literal["measured", "predicted", "table", "roofline"] = "predicted"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictorScore:
+    """How one predictor did on architectures that it had not learnt from.
+
+    Attributes:
+        name: What it is called; of a metric that stands for itself, the metric's name.
+        sees: What it learns from, such as ``genes``; empty where nothing is learnt.
+        kendall_tau: Rank correlation with the score, from -1 to 1; ``None`` where all
+            predictions, or all values, are the same.
+        top_regret: What is lost by evaluating only the predicted best, in the score's
+            unit.
+        mean_error: Mean absolute error, in the score's unit; ``None`` of a mere order.
+        predicted: Its predictions, in the order of `PredictorTest.values`.
+    """
+
+    name: str
+    sees: str
+    kendall_tau: Number | None
+    top_regret: Number
+    mean_error: Number | None = None
+    predicted: tuple[Number, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictorTest:
+    """What predictors that learnt from one half of an archive know of the other.
+
+    Attributes:
+        score: The score that is predicted, such as ``loss``.
+        architectures: How many were looked at.
+        needed: How many there must be; with fewer nothing is tested.
+        learnt_from: How many of them were learnt from.
+        top: How many predicted best the regret is of.
+        values: True scores of those that were not learnt from.
+        scores: Of every predictor; empty where nothing was tested.
+    """
+
+    score: str
+    architectures: int
+    needed: int
+    learnt_from: int
+    top: int = 0
+    values: tuple[Number, ...] = ()
+    scores: tuple[PredictorScore, ...] = ()
+
+    @property
+    def best(self) -> PredictorScore | None:
+        """The predictor whose order is best, of those that learn."""
+        learnt = [s for s in self.scores if s.predicted and s.kendall_tau is not None]
+        return max(learnt, key=lambda s: s.kendall_tau or 0.0, default=None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,6 +226,7 @@ class Member:
         path: Where it lies, relative to the run directory.
         files: Names of the files there.
         verification: What was checked after the export, in words.
+        weights: After fine-tuning, which were exported: ``inherited`` or ``finetuned``.
     """
 
     id: str
@@ -180,6 +237,7 @@ class Member:
     path: str
     files: tuple[str, ...]
     verification: str
+    weights: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -243,6 +301,9 @@ class ReportData:
         archive: Every subnet that was evaluated.
         front: The verified front, by ascending latency.
         latency: The latency model.
+        devices: Those of further devices.
+        further: Name, title and unit of metrics beyond the usual ones.
+        predictors: How well scores can be predicted.
         stages: ``(name, seconds)`` of every stage, in the order they ran.
         load_snippet: Python that loads the first subnet.
         warnings: What the reader must know before trusting the numbers.
@@ -267,6 +328,9 @@ class ReportData:
     archive: tuple[Evaluated, ...] = ()
     front: tuple[Member, ...] = ()
     latency: LatencyFit | None = None
+    devices: tuple[LatencyFit, ...] = ()
+    further: tuple[tuple[str, str, str], ...] = ()
+    predictors: PredictorTest | None = None
     stages: tuple[tuple[str, Number], ...] = ()
     load_snippet: str = ""
     warnings: tuple[str, ...] = ()

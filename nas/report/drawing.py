@@ -5,6 +5,7 @@ light palette; :func:`to_svg` turns each into a CSS variable, so the page repain
 same drawing for dark mode and for print.
 """
 
+import collections
 import contextlib
 import html
 import io
@@ -21,7 +22,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -39,7 +40,7 @@ NARROW: Size = (372, 340)
 PNG_DPI = 160
 
 SHADES = 12
-"""Colours of the scale of costs."""
+"""Colours of the scale of costs, and of that of sizes."""
 
 
 def _scale() -> dict[str, tuple[str, str]]:
@@ -56,6 +57,19 @@ def _scale() -> dict[str, tuple[str, str]]:
     }
 
 
+def _sizes() -> dict[str, tuple[str, str]]:
+    """Returns the scale of relative sizes: from next to paper to the front's blue."""
+    ends = (("#eef2fb", "#2148c7"), ("#1d232d", "#8facff"))
+    light, dark = (
+        LinearSegmentedColormap.from_list("sizes", pair)(np.linspace(0, 1, SHADES))
+        for pair in ends
+    )
+    return {
+        f"size-{shade}": (to_hex(pair[0]), to_hex(pair[1]))
+        for shade, pair in enumerate(zip(light, dark, strict=True))
+    }
+
+
 PALETTE = {
     "paper": ("#ffffff", "#12151a"),
     "ink": ("#171a1f", "#e9ebef"),
@@ -69,6 +83,7 @@ PALETTE = {
     "rose": ("#b33c7c", "#f08abb"),
     "sky": ("#2f8cc4", "#7ec6f2"),
     **_scale(),
+    **_sizes(),
 }
 """Colour of every role on light and on dark paper, told apart by the colour-blind."""
 
@@ -76,9 +91,6 @@ HUES = ("amber", "teal", "rose", "sky")
 
 NAME_PIXELS = 16
 """Least distance of names at the ends of lines."""
-
-MAX_NAMED = 5
-"""Campaigns told apart by name; more of them share the colour of their algorithm."""
 
 LIGHT = {role: light for role, (light, _) in PALETTE.items()}
 
@@ -180,6 +192,12 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     return re.sub(r"\n +", "\n", text.replace("'DejaVu Sans'", "var(--sans)")).strip()
 
 
+def drawn(figure: Figure, name: str) -> str:
+    """Returns the figure as :func:`to_svg` does, told to the blind by its titles."""
+    titles = [part.get_label() for part in (figure, *figure.subfigs)]
+    return to_svg(figure, name, "; ".join(str(title) for title in titles if title))
+
+
 def set_title(
     figure: FigureBase, title: str, handles: Sequence[Line2D] = (), columns: int = 1
 ) -> None:
@@ -225,11 +243,18 @@ def is_random(campaign: Campaign) -> bool:
 
 
 def campaign_groups(data: ReportData) -> dict[str, str]:
-    """Returns the label that stands for each campaign: its name, or its algorithm."""
-    by_name = len(data.campaigns) <= MAX_NAMED
-    groups = {c.name: c.name if by_name else c.algorithm for c in data.campaigns}
+    """Returns the label that stands for each campaign.
+
+    That is its name, or the name of its algorithm where several campaigns have one, as
+    those from several seeds. What an earlier search evaluated goes by algorithm too.
+    """
+    shared = collections.Counter(c.algorithm for c in data.campaigns)
+    groups = {
+        c.name: c.algorithm if shared[c.algorithm] > 1 else c.name
+        for c in data.campaigns
+    }
     for point in data.archive:
-        groups.setdefault(point.campaign, point.campaign)
+        groups.setdefault(point.campaign, point.algorithm or point.campaign)
     return groups
 
 

@@ -1,69 +1,19 @@
 """The figures of a report, drawn through matplotlib's object interface."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.report import drawing, words
-from nas.report.data import Campaign, LatencyError, ReportData
+from nas.report.architectures import architectures_figure as architectures_figure
+from nas.report.data import LatencyError, ReportData
 from nas.report.drawing import HALF, LIGHT, Size
 from nas.report.front import front_figure as front_figure
 from nas.report.front import front_title as front_title
+from nas.report.predictors import predictors_figure as predictors_figure
+from nas.report.search import search_figure as search_figure
+from nas.report.search import search_title as search_title
 from nas.report.training import training_figure as training_figure
-
-
-@drawing.styled
-def search_figure(data: ReportData, *, size: Size = HALF) -> Figure:
-    """Draws the hypervolume of every campaign against its evaluations."""
-    figure = drawing.new_figure(size)
-    axes = figure.add_subplot()
-    groups, colours = drawing.campaign_groups(data), drawing.campaign_colours(data)
-    campaigns = [c for c in data.campaigns if c.evaluations]
-    most = max((c.evaluations[-1] for c in campaigns), default=1)
-    ends: dict[str, tuple[str, float, str]] = {}
-    for campaign in campaigns:
-        group = groups[campaign.name]
-        baseline = drawing.is_random(campaign)
-        axes.step(
-            (*campaign.evaluations, campaign.evaluations[-1] + 0.02 * most),
-            (*campaign.hypervolume, campaign.hypervolume[-1]),
-            where="post",
-            color=colours[group],
-            linewidth=1.8 if baseline else 2.2,
-            linestyle=(0, (3, 1.5)) if baseline else "-",
-        )
-        ends[group] = (group, float(campaign.hypervolume[-1]), colours[group])
-    axes.set(
-        xlim=(0, 1.02 * most),
-        ylim=_progress_range(campaigns),
-        xlabel="Subnets evaluated",
-        ylabel="Hypervolume, higher is better",
-    )
-    drawing.set_title(figure, search_title(data, short=size[0] < HALF[0]))
-    drawing.plain_ticks(axes)
-    drawing.label_ends(axes, list(ends.values()), height=size[1] - 90)
-    return figure
-
-
-def search_title(data: ReportData, *, short: bool = False) -> str:
-    """Says how the best search compares with random search at equal evaluations."""
-    campaigns = [c for c in data.campaigns if c.evaluations]
-    random = [c for c in campaigns if drawing.is_random(c)]
-    others = [c for c in campaigns if not drawing.is_random(c)]
-    if short or not random or not others:
-        return "Search progress"
-    budget = min(max(c.evaluations[-1] for c in part) for part in (random, others))
-    base = max(_reached(campaign, budget) for campaign in random)
-    best = max(others, key=lambda campaign: _reached(campaign, budget))
-    if base <= 0:
-        return "Search progress"
-    gain = 100 * (_reached(best, budget) / base - 1)
-    if abs(gain) < 0.05:
-        return f"{best.name} is level with random search"
-    side = "above" if gain > 0 else "below"
-    return f"{best.name} ends {words.significant(abs(gain), 2)} % {side} random search"
 
 
 @drawing.styled
@@ -112,7 +62,7 @@ def latency_figure(data: ReportData, *, size: Size = HALF) -> Figure:
     drawing.plain_ticks(axes)
     axes.legend(loc="upper left", borderaxespad=0.4)
     if fit.error is None:
-        drawing.set_title(figure, "Every member was measured, none predicted")
+        drawing.set_title(figure, words.basis(fit, drawn=True).rstrip("."))
     else:
         _tell_error(figure, axes, fit.error)
     return figure
@@ -133,18 +83,3 @@ def _tell_error(figure: Figure, axes: Axes, found: LatencyError) -> None:
         va="bottom",
         linespacing=1.5,
     )
-
-
-def _progress_range(campaigns: Sequence[Campaign]) -> tuple[float, float]:
-    """Leaves the steep first tenth below the axes, so that the ends stand apart."""
-    ends = [float(max(c.hypervolume)) for c in campaigns]
-    starts = [_reached(c, c.evaluations[-1] // 10) for c in campaigns]
-    low, high = min(starts, default=0.0), max(ends, default=1.0)
-    pad = 0.05 * (high - low or abs(high) or 1)
-    return low - pad, high + pad
-
-
-def _reached(campaign: Campaign, budget: int) -> float:
-    """Returns the hypervolume at ``budget`` evaluations (the first one before that)."""
-    index = int(np.searchsorted(campaign.evaluations, budget, side="right"))
-    return float(campaign.hypervolume[max(index - 1, 0)])

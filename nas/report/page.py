@@ -3,14 +3,22 @@
 import dataclasses
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from nas.report import words
-from nas.report.data import Axis, Number, ReportData
+from nas.report.data import Axis, LatencyFit, Number, ReportData
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nas.report.drawing import Size
+
+    Draw = Callable[..., Figure]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,14 +75,40 @@ def write_report(data: ReportData, directory: Path) -> None:
 
     directory.mkdir(parents=True, exist_ok=True)
     picture = drawing.to_png(figures.front_figure(data, size=(800, 480)))
-    _replace(directory / "front.png", picture)
-    _replace(directory / "report.html", render(data).encode())
+    replace(directory / "front.png", picture)
+    replace(directory / "report.html", render(data).encode())
 
 
 def render(data: ReportData) -> str:
     """Returns the page as HTML."""
     from nas.report import drawing
 
+    return template("page.html.jinja").render(
+        data=data,
+        result=words.tied(words.result(data)),
+        detail=words.tied(words.detail(data)),
+        palette=drawing.PALETTE,
+        plots=_plots(data),
+        columns=_columns(data),
+        bases=[
+            words.basis(fit, drawn=bool(fit is data.latency and fit.samples))
+            for fit in _fits(data)
+        ],
+        predicted=_predicted(data),
+        predicted_unit=words.score(data, data.predictors.score)[1]
+        if data.predictors
+        else "",
+        architectures=[_parts(member.arch, data) for member in data.front],
+        extremes=[_parts(extreme.arch, data) for extreme in data.extremes],
+        same_files=_shared([member.files for member in data.front]),
+        same_check=_shared([member.verification for member in data.front]),
+        longest=max((seconds for _, seconds in data.stages), default=0),
+        total=sum(seconds for _, seconds in data.stages),
+    )
+
+
+def template(name: str) -> Template:
+    """Returns a page to fill, with the filters that write numbers for people."""
     environment = Environment(
         loader=PackageLoader("nas.report", "."),
         autoescape=True,
@@ -89,49 +123,53 @@ def render(data: ReportData) -> str:
         moment=words.moment,
         significant=words.significant,
     )
-    return environment.get_template("page.html.jinja").render(
-        data=data,
-        result=words.tied(words.result(data)),
-        detail=words.tied(words.detail(data)),
-        palette=drawing.PALETTE,
-        plots=_plots(data),
-        columns=_columns(data),
-        architectures=[_parts(member.arch, data) for member in data.front],
-        extremes=[_parts(extreme.arch, data) for extreme in data.extremes],
-        same_files=_shared([member.files for member in data.front]),
-        same_check=_shared([member.verification for member in data.front]),
-        longest=max((seconds for _, seconds in data.stages), default=0),
-        total=sum(seconds for _, seconds in data.stages),
-    )
+    return environment.get_template(name)
+
+
+def _fits(data: ReportData) -> tuple[LatencyFit, ...]:
+    """Returns what is known of the latency of every device, this one first."""
+    return data.devices if data.latency is None else (data.latency, *data.devices)
 
 
 def _plots(data: ReportData) -> dict[str, dict[str, Markup]]:
     """Draws every figure that has something to show, for wide and narrow screens."""
-    from nas.report import figures
-    from nas.report.drawing import HALF, NARROW, WIDE, to_svg
+    from nas.report.drawing import drawn
 
-    wanted = []
-    if data.front or data.archive:
-        tall = (NARROW[0], 440)
-        wanted.append(("front", figures.front_figure, WIDE, tall))
-    if any(curve.steps for curve in (*data.training, *data.validation)):
-        panels = bool(data.training) + bool(data.validation)
-        wide, tall = (WIDE[0], 380), (NARROW[0], 300 * panels)
-        wanted.append(("training", figures.training_figure, wide, tall))
-    if any(campaign.evaluations for campaign in data.campaigns):
-        wanted.append(("search", figures.search_figure, HALF, NARROW))
-    if data.latency is not None and data.latency.samples:
-        wanted.append(("latency", figures.latency_figure, HALF, NARROW))
-    plots = {}
-    for name, draw, *sizes in wanted:
-        drawn = {}
-        for width, size in zip(("wide", "narrow"), sizes, strict=True):
-            figure = draw(data, size=size)
-            titles = [part.get_label() for part in (figure, *figure.subfigs)]
-            spoken = "; ".join(str(title) for title in titles if title)
-            drawn[width] = Markup(to_svg(figure, f"{name}-{width}", spoken))
-        plots[name] = drawn
-    return plots
+    return {
+        name: {
+            width: Markup(drawn(draw(data, size=size), f"{name}-{width}"))
+            for width, size in zip(("wide", "narrow"), sizes, strict=True)
+        }
+        for name, draw, sizes in _wanted(data)
+    }
+
+
+def _wanted(data: ReportData) -> "list[tuple[str, Draw, tuple[Size, Size]]]":
+    """Returns the figures that have something to show, with both sizes of each."""
+    from nas.report import figures
+    from nas.report.architectures import height_of
+    from nas.report.drawing import HALF, NARROW, WIDE
+
+    heights = (height_of(data), height_of(data, narrow=True)) if data.front else (0, 0)
+    panels = bool(data.training) + bool(data.validation)
+    trained = any(curve.steps for curve in (*data.training, *data.validation))
+    searched = any(campaign.evaluations for campaign in data.campaigns)
+    timed = data.latency is not None and bool(data.latency.samples)
+    predicted = data.predictors is not None and data.predictors.best is not None
+    tall, kept, training = (
+        ((WIDE[0], wide), (NARROW[0], narrow))
+        for wide, narrow in ((WIDE[1], 440), heights, (380, 300 * panels))
+    )
+    half = (HALF, NARROW)
+    every = (
+        (bool(data.front or data.archive), "front", figures.front_figure, tall),
+        (heights[0] > 0, "architectures", figures.architectures_figure, kept),
+        (trained, "training", figures.training_figure, training),
+        (searched, "search", figures.search_figure, half),
+        (timed, "latency", figures.latency_figure, half),
+        (predicted, "predictors", figures.predictors_figure, half),
+    )
+    return [(name, draw, sizes) for wanted, name, draw, sizes in every if wanted]
 
 
 def _columns(data: ReportData) -> list[Column]:
@@ -140,10 +178,13 @@ def _columns(data: ReportData) -> list[Column]:
     for score in data.shown:
         name, unit = words.score(data, score)
         scores.append((f"test_{score}", f"Test {name.lower()}", unit, words.column))
+        tuned = f"Fine-tuned test {name.lower()}"
+        scores.append((f"finetuned_test_{score}", tuned, unit, words.column))
         scores.append((score, f"Search {name.lower()}", unit, words.column))
     wanted = (
         *scores,
         ("latency_ms", "Latency", "ms", words.column),
+        *((key, title, unit, words.column) for key, title, unit in data.further),
         ("params", "Parameters", "", _counts),
         ("macs", "MACs", "", _counts),
         ("memory_mb", "Memory", "MB", words.column),
@@ -152,16 +193,50 @@ def _columns(data: ReportData) -> list[Column]:
     for key, title, measure, write in wanted:
         values = [member.metrics.get(key) for member in data.front]
         if any(value is not None for value in values):
-            # Latency alone has two numbers: the search saw one, the front shows both.
-            said = [m.predicted.get(key) for m in data.front if key == "latency_ms"]
-            notes = [f"({text})" for text in words.column(said, like=values)]
-            cells = zip(write(values), notes or [""] * len(values), values, strict=True)
+            cells = zip(write(values), _notes(data, key, values), values, strict=True)
             column = tuple(
                 Cell(text=text, note=note, sort=_sortable(value))
                 for text, note, value in cells
             )
             columns.append(Column(name=title, unit=measure, cells=column))
     return columns
+
+
+def _notes(
+    data: ReportData, key: str, values: Sequence[Number | None]
+) -> Sequence[str]:
+    """Returns what stands beside the numbers of a column.
+
+    The search saw another latency. After fine-tuning, one of two weights is exported.
+    """
+    if any(key in member.predicted for member in data.front):
+        said = [member.predicted.get(key) for member in data.front]
+        texts = words.column(said, like=values)
+        pairs = zip(texts, map(words.miss, said, values), strict=True)
+        return [f"({text}{miss and f', {miss}'})" for text, miss in pairs]
+    tested = {"inherited": "test_", "finetuned": "finetuned_test_"}
+    return [
+        "exported" if key.startswith(tested.get(member.weights, " ")) else ""
+        for member in data.front
+    ]
+
+
+def _predicted(data: ReportData) -> list[tuple[str, str, str, str]]:
+    """Returns the rows of the table of predictors: name, tau, regret and error."""
+    scores = () if data.predictors is None else data.predictors.scores
+    return [
+        (
+            f"{score.name} ({score.sees})" if score.sees else score.name,
+            _decimals(score.kendall_tau, 2),
+            _decimals(score.top_regret, 3),
+            _decimals(score.mean_error, 3),
+        )
+        for score in scores
+    ]
+
+
+def _decimals(value: Number | None, count: int) -> str:
+    return words.MISSING if value is None else f"{value:.{count}f}"
 
 
 def _counts(values: Sequence[Number | None]) -> list[str]:
@@ -211,7 +286,7 @@ def _shared(values: Sequence[object]) -> object:
     return values[0] if values and all(value == values[0] for value in values) else None
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from nas.report.data import Number, ReportData
+from nas.front import NOTABLE_MISS
+from nas.report.data import LatencyFit, Number, ReportData
 
 MISSING = "\u2013"
 """Stands for a number that nobody knows."""
@@ -78,6 +79,43 @@ def column(
         MISSING if v is None or not math.isfinite(v) else f"{v:,.{decimals}f}"
         for v in values
     ]
+
+
+def miss(said: Number | None, measured: Number | None) -> str:
+    """Says how far a prediction was off, if by more than `NOTABLE_MISS`.
+
+    >>> miss(1.2, 1.0), miss(1.05, 1.0)
+    ('20 % off', '')
+    """
+    if said is None or measured is None or not measured > 0:
+        return ""
+    share = abs(said / measured - 1)
+    return f"{100 * share:.0f} % off" if share > NOTABLE_MISS else ""
+
+
+def basis(fit: LatencyFit, *, drawn: bool) -> str:
+    """Says what latencies rest on, and how far they can be relied on.
+
+    Args:
+        fit: Of a device.
+        drawn: Whether a figure tells the error already.
+    """
+    found = fit.error
+    if fit.kind == "roofline":
+        return "Roofline of the device's sheet, not measured: the error is not known."
+    if fit.kind == "measured":
+        return "Every member was measured, none predicted."
+    if found is None:
+        return "An imported table; no other subnet has a latency."
+    by = "an imported table" if fit.kind == "table" else "measurements"
+    said = f"Predicted by a model that was fitted to {by}"
+    if drawn:
+        return f"{said}."
+    return (
+        f"{said}; held out: mean error {significant(found.mape_percent, 2)} %, "
+        f"within 10 %: {significant(found.within_10_percent)} %, "
+        f"Kendall τ {found.kendall_tau:.2f}."
+    )
 
 
 def shorten(text: str, most: int = 24) -> str:

@@ -1,12 +1,14 @@
 """What every stage is given."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
 from nas.experiment import Experiment
 from nas.hosts import ALONE, Hosts
+from nas.latency.devices import gathered_devices, given_profile
 from nas.profile import LatencyProfile
 from nas.rundir import RunDirectory
 from nas.training.events import EventWriter
@@ -23,6 +25,7 @@ class Context:
         console: Where it speaks to a person.
         command: The line that started it, for the record.
         latency_profile: A device profile to use instead of measuring.
+        device_files: Profiles of further devices, by name.
         ray_address: A Ray cluster to search on; ``None`` starts one here.
         lock: Descriptor of the run directory's lock, for child processes.
         tensorboard: Whether training also writes events for TensorBoard.
@@ -37,6 +40,7 @@ class Context:
     console: Console
     command: str
     latency_profile: Path | None = None
+    device_files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     ray_address: str | None = None
     lock: int = -1
     tensorboard: bool = False
@@ -63,13 +67,16 @@ class Context:
         """
         if self.latency_profile is None:
             return None
-        profile = LatencyProfile.load(self.latency_profile)
-        profile.require(
-            fingerprint=self.experiment.model.space().fingerprint,
-            batch=self.experiment.latency.batch,
-            example=self.experiment.data.example,
-        )
-        return dataclasses.replace(profile, given=True)
+        return given_profile(self.experiment, self.latency_profile)
+
+    def devices(self) -> dict[str, LatencyProfile]:
+        """Returns the profiles of further devices, by name.
+
+        Raises:
+            UsageError: If one is missing, damaged, of another space or input, or not
+                what the run was begun with.
+        """
+        return gathered_devices(self.experiment, self.run, self.device_files)
 
     def tell(self, message: str) -> None:
         """Tells the person how things go."""

@@ -1,4 +1,4 @@
-"""Stage 5: write each subnet of the front as a network that runs alone, verified."""
+"""Stage 6: write each subnet of the front as a network that runs alone, verified."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ def export(context: Context) -> None:
     """
     run = context.run
     front = load_front(run.front)
-    source = Source(context.experiment, load_supernet(run))
+    source = Source(context.experiment, load_supernet(run), run.finetuned)
     _remove_strangers(context, front)
 
     def write(member: Member) -> None:

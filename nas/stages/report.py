@@ -1,19 +1,24 @@
-"""Stage 6: gather what the run directory holds into the report."""
+"""Stage 7: gather what the run directory holds into the report."""
 
 import dataclasses
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nas import report as page
+from nas.campaigns import algorithm_of
 from nas.data.dataset import Dataset, in_words
 from nas.experiment import Experiment
-from nas.front import Member, load_front, load_landmarks
+from nas.export import AGAINST
+from nas.front import FINETUNED, NOTABLE_MISS, Member, load_front, load_landmarks
+from nas.latency.devices import stored_devices
+from nas.metric_names import metric_of
 from nas.metrics import make_problem
+from nas.predictors import judge_predictors
 from nas.profile import LatencyProfile
-from nas.rundir import RunDirectory, read_json, short_path
+from nas.rundir import RunDirectory, read_json, short_path, write_json
 from nas.stages.context import Context
 from nas.training.phases import phase_marks
 from nas.training.record import training_curves, training_warnings, validation_curves
@@ -41,8 +46,11 @@ TOKENS = (
 
 
 def report(context: Context) -> None:
-    """Writes ``report.html`` and ``front.png``."""
-    page.write_report(gather(context), context.run.path)
+    """Writes ``report.html``, ``front.png`` and ``predictors.json``."""
+    data = gather(context)
+    if data.predictors is not None:
+        write_json(context.run.predictors, dataclasses.asdict(data.predictors))
+    page.write_report(data, context.run.path)
     context.console.print(f"report: {context.run.report}", highlight=False)
 
 
@@ -50,7 +58,8 @@ def gather(context: Context) -> page.ReportData:
     """Returns everything the report shows."""
     experiment, run = context.experiment, context.run
     profile = LatencyProfile.load(run.device)
-    problem = make_problem(experiment, profile)
+    devices = stored_devices(run)
+    problem = make_problem(experiment, profile, devices)
     front = load_front(run.front)
     seconds = run.finished()
     bounds = {b.metric: b.limit for b in problem.bounds if not b.at_least}
@@ -69,11 +78,14 @@ def gather(context: Context) -> page.ReportData:
         training=training_curves(run),
         validation=validation_curves(run),
         phases=phase_marks(experiment.plan()),
-        warnings=training_warnings(run, experiment.data.loss_unit),
+        warnings=(*training_warnings(run, experiment.data.loss_unit), *_misses(front)),
         campaigns=_campaigns(run),
         archive=_archive(run, experiment.shown[0]),
         front=tuple(_member(run, member) for member in front),
         latency=_latency(experiment, profile),
+        devices=tuple(_named(experiment, *device) for device in devices.items()),
+        further=_further(experiment, devices),
+        predictors=judge_predictors(experiment, Archive(run.archive).records),
         stages=tuple(seconds.items()),
         load_snippet=loader(experiment.data, short_path(run.subnets / front[0].id)),
     )
@@ -172,7 +184,7 @@ def _campaigns(run: RunDirectory) -> tuple[page.Campaign, ...]:
             campaigns.append(
                 page.Campaign(
                     name=name,
-                    algorithm=name,
+                    algorithm=algorithm_of(name),
                     evaluations=tuple(history["evaluations"]),
                     hypervolume=tuple(history["hypervolume"]),
                 )
@@ -186,6 +198,7 @@ def _archive(run: RunDirectory, score: str) -> tuple[page.Evaluated, ...]:
             latency_ms=record.metrics["latency_ms"],
             score=record.metrics[score],
             campaign=record.campaign,
+            algorithm=algorithm_of(record.campaign),
             id=Architecture.from_json(record.arch).id,
         )
         for record in Archive(run.archive).records
@@ -194,6 +207,7 @@ def _archive(run: RunDirectory, score: str) -> tuple[page.Evaluated, ...]:
 
 def _member(run: RunDirectory, member: Member) -> page.Member:
     folder = run.subnets / member.id
+    tuned = any(name.startswith(FINETUNED) for name in member.metrics)
     checks = read_json(folder / "verification.json")["files"]
     worst = max(_differences(checks))
     return page.Member(
@@ -204,7 +218,8 @@ def _member(run: RunDirectory, member: Member) -> page.Member:
         why=member.why,
         path=str(folder.relative_to(run.path)),
         files=tuple(sorted(entry.name for entry in folder.iterdir())),
-        verification=f"logits within {worst:.1e} of the supernet's",
+        verification=f"logits within {worst:.1e} of {AGAINST[member.weights]}'s",
+        weights=member.weights if tuned else "",
     )
 
 
@@ -221,10 +236,11 @@ def _stated(error: PredictionError) -> page.LatencyError:
 
 
 def _latency(experiment: Experiment, profile: LatencyProfile) -> page.LatencyFit:
-    genotypes = np.asarray([m.genotype for m in profile.measurements], np.int32)
-    terms = experiment.model.latency_terms(genotypes)
     space = experiment.model.space()
-    predicted = profile.predict(genotypes, terms)
+    shape = (-1, space.genes)
+    measured = [m.genotype for m in profile.measurements]
+    genotypes = np.asarray(measured, np.int32).reshape(shape)
+    predicted = profile.predict(genotypes, experiment.model)
     samples = tuple(
         page.LatencySample(
             id=space.decode(genotype).id,
@@ -245,4 +261,37 @@ def _latency(experiment: Experiment, profile: LatencyProfile) -> page.LatencyFit
         samples=samples,
         error=None if error is None else _stated(error),
         source="given to the run" if profile.given else "measured here",
+        kind=profile.kind,
     )
+
+
+def _named(
+    experiment: Experiment, name: str, profile: LatencyProfile
+) -> page.LatencyFit:
+    fit = _latency(experiment, profile)
+    device = name if name == fit.device else f"{name} ({fit.device})"
+    return dataclasses.replace(fit, device=device, source="given to the run")
+
+
+def _further(
+    experiment: Experiment, devices: Iterable[str]
+) -> tuple[tuple[str, str, str], ...]:
+    """Returns name, title and unit of the metrics that this run has beyond others."""
+    latencies = ((metric_of(name), f"Latency, {name}", "ms") for name in devices)
+    own = ((name, name, "") for name in experiment.search.own)
+    return (*latencies, *own)
+
+
+def _misses(front: Sequence[Member]) -> Iterator[str]:
+    """Yields a warning for each metric that was predicted wrong."""
+    wrong: dict[str, list[Member]] = {}
+    for member in front:
+        for metric in member.misses:
+            wrong.setdefault(metric, []).append(member)
+    for metric, members in wrong.items():
+        names = ", ".join(member.id for member in members)
+        yield (
+            f"{metric} of {len(members)} of {len(front)} subnets was predicted more "
+            f"than {NOTABLE_MISS:.0%} off ({names}). The front has it as measured; "
+            "whatever is not on it was judged by such predictions."
+        )

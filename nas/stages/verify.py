@@ -8,9 +8,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Int
 
-from nas.data.dataset import in_units, score_in_words
+from nas.data.dataset import Dataset, Examples, in_units, score_in_words
 from nas.errors import RunError
-from nas.metrics import LANDMARKS, CheapMetrics, final_validation, make_problem
+from nas.front import Member, write_front
+from nas.latency.devices import stored_devices
+from nas.metrics import LANDMARKS, CheapMetrics, final_validation, problem_of
 from nas.profile import LatencyProfile, Measurement
 from nas.rundir import write_json
 from nas.stages.calibrate import measure_subnets
@@ -42,22 +44,23 @@ def verify(context: Context) -> None:
         RunError: If no candidate does once it is measured.
     """
     experiment, run = context.experiment, context.run
-    problem = make_problem(experiment, LatencyProfile.load(run.device))
-    records = Archive(run.archive).records
+    problem = problem_of(experiment, run)
+    records = problem.completed(Archive(run.archive).records)
     chosen = candidates(problem, records, experiment.search.candidates)
     genotypes = np.asarray([record.genotype for record in chosen], np.int32)
     profile = _measured(context, genotypes)
     predicted = _columns(chosen)
     metrics = dict(predicted)
-    latencies = profile.measured_or(genotypes, predicted["latency_ms"])
-    metrics["latency_ms"] = latencies
+    cheap = CheapMetrics.of(experiment, profile, stored_devices(run))
+    latencies = cheap.measured_or(genotypes, predicted)
+    metrics |= latencies
     kept = _kept(problem, metrics)
     if not len(kept):
         raise RunError(
             f"none of the {len(chosen)} candidates satisfies "
             f"{[str(bound) for bound in problem.bounds]} once measured: the device may "
             f"have been busy. Remove {run.device} and run the same command again, or "
-            "raise the limit with another --out"
+            "search under another limit (`nas search DIR --constraint ...`)"
         )
     context.console.print(
         f"front: {len(kept)} of {len(chosen)} measured candidates hold", highlight=False
@@ -68,18 +71,18 @@ def verify(context: Context) -> None:
         metrics[name] = np.full(len(genotypes), np.nan)
         metrics[name][kept] = values[: len(kept)]
     front = [
-        {
-            "id": problem.space.decode(genotypes[row]).id,
-            "arch": chosen[row].arch,
-            "metrics": {name: float(values[row]) for name, values in metrics.items()},
-            "predicted": {"latency_ms": float(predicted["latency_ms"][row])},
-            "why": _why(metrics, kept, position, experiment.shown),
-        }
+        Member(
+            arch=problem.space.decode(genotypes[row]),
+            metrics={name: float(values[row]) for name, values in metrics.items()},
+            predicted={name: float(predicted[name][row]) for name in latencies},
+            why=_why(metrics, kept, position, experiment.shown),
+        )
         for position, row in enumerate(kept)
     ]
+    _tell_misses(context, front)
     tail = {name: values[len(kept) :] for name, values in tested.items()}
     write_json(run.landmarks, _landmarks(context, profile, landmarks, tail))
-    write_json(run.front, front)
+    write_front(run.front, front)
 
 
 def candidates(
@@ -116,7 +119,9 @@ def candidates(
 
 
 def _columns(records: tuple[Record, ...] | list[Record]) -> Metrics:
-    names = records[0].metrics if records else ()
+    # Those of an earlier search may lack what a later one computes, as proxies.
+    first = records[0].metrics if records else ()
+    names = [n for n in first if all(n in r.metrics for r in records)]
     return {n: np.asarray([r.metrics[n] for r in records], float) for n in names}
 
 
@@ -197,6 +202,12 @@ def _why(
     return "none is as good or better in all objectives"
 
 
+def test_examples(data: Dataset) -> Examples:
+    """Returns what test scores are told of."""
+    each = max(np.size(labels) for labels in jax.tree.leaves(data.fixed("test", 1)[1]))
+    return data.fixed("test", math.ceil(TEST_PREDICTIONS / each))
+
+
 def _test_scores(context: Context, genotypes: Genotypes) -> Metrics:
     """Returns the scores on the test split, losses in the unit of the data."""
     experiment = context.experiment
@@ -207,10 +218,19 @@ def _test_scores(context: Context, genotypes: Genotypes) -> Metrics:
         adversary=experiment.search.adversary,
         execution=experiment.execution,
     )
-    each = max(np.size(labels) for labels in jax.tree.leaves(data.fixed("test", 1)[1]))
-    inputs, targets = data.fixed("test", math.ceil(TEST_PREDICTIONS / each))
+    inputs, targets = test_examples(data)
     found = evaluate(nnx.state(supernet, nnx.Param), genotypes, inputs, targets)
     return {f"test_{name}": values for name, values in in_units(data, found).items()}
+
+
+def _tell_misses(context: Context, front: list[Member]) -> None:
+    """Warns of members whose latency the search had wrong."""
+    for member in front:
+        for metric, share in member.misses.items():
+            context.warn(
+                f"{metric} of {member.id} was predicted {abs(share):.0%} too "
+                f"{'high' if share > 0 else 'low'}; the front has it as measured"
+            )
 
 
 def _landmarks(
@@ -221,8 +241,10 @@ def _landmarks(
     Their scores on the search split are what training ended with: validation and
     search look at the same examples.
     """
-    metrics = CheapMetrics.of(context.experiment, profile)(genotypes)
-    metrics["latency_ms"] = profile.measured_or(genotypes, metrics["latency_ms"])
+    devices = stored_devices(context.run)
+    cheap = CheapMetrics.of(context.experiment, profile, devices)
+    metrics = cheap(genotypes)
+    metrics |= cheap.measured_or(genotypes, metrics)
     for name, values in final_validation(context.run).items():
         metrics[name] = np.asarray([values[label] for label in LANDMARKS])
     metrics |= tested

@@ -95,6 +95,20 @@ class Decoder:
 
         return ElasticDecoder(self, rngs=rngs)
 
+    def cost(self, genotypes: Genotypes, *, batch: int, example: Example) -> costs.Cost:
+        """Returns the cost on sequences; see `supernets.model.Model.cost`.
+
+        Raises:
+            ValueError: If ``example`` is not the shape of a sequence of tokens.
+        """
+        width, tokens = self.stack.widths(genotypes), _tokens(example)
+        return (
+            self.stack.cost(genotypes, batch=batch, tokens=tokens)
+            + costs.vectors(self.vocabulary, width)
+            + self.stack.outer_norm(genotypes)
+            + costs.tied(batch * tokens, width, np.asarray(self.vocabulary))
+        )
+
     def costs(
         self, genotypes: Genotypes, *, batch: int, example: Example
     ) -> dict[str, Float[np.ndarray, " population"]]:
@@ -103,15 +117,8 @@ class Decoder:
         Raises:
             ValueError: If ``example`` is not the shape of a sequence of tokens.
         """
+        total = self.cost(genotypes, batch=batch, example=example)
         rows = batch * _tokens(example)
-        width = self.stack.widths(genotypes)
-        head_macs = costs.Cost(np.zeros_like(width), rows * width * self.vocabulary)
-        total = (
-            self.stack.cost(genotypes, batch=batch, tokens=_tokens(example))
-            + costs.vectors(self.vocabulary, width)
-            + self.stack.outer_norm(genotypes)
-            + head_macs
-        )
         logits = costs.BYTES_PER_FLOAT * rows * self.vocabulary
         return costs.priced(total, other_bytes=logits + BYTES_PER_TOKEN * rows)
 

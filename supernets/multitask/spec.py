@@ -151,10 +151,8 @@ class MultiTask:
 
         return ElasticMultiTask(self, rngs=rngs)
 
-    def costs(
-        self, genotypes: Genotypes, *, batch: int, example: Example
-    ) -> dict[str, Float[np.ndarray, " population"]]:
-        """Returns exact costs on images; see `supernets.model.Model.costs`.
+    def cost(self, genotypes: Genotypes, *, batch: int, example: Example) -> costs.Cost:
+        """Returns the cost on images; see `supernets.model.Model.cost`.
 
         Raises:
             ValueError: If ``example`` is not the shape of the images.
@@ -171,6 +169,17 @@ class MultiTask:
             total += self.stack.outer_norm(genotypes)
             total += costs.linear(batch, width, np.asarray(task.classes))
             total += costs.vectors(task.classes, one)
+        return total
+
+    def costs(
+        self, genotypes: Genotypes, *, batch: int, example: Example
+    ) -> dict[str, Float[np.ndarray, " population"]]:
+        """Returns exact costs on images; see `supernets.model.Model.costs`.
+
+        Raises:
+            ValueError: If ``example`` is not the shape of the images.
+        """
+        total = self.cost(genotypes, batch=batch, example=example)
         logits = sum(task.classes for task in self.tasks)
         held = batch * (math.prod(self.image) + logits)
         return costs.priced(total, other_bytes=costs.BYTES_PER_FLOAT * held)

@@ -122,6 +122,24 @@ class VisionTransformer:
 
         return ElasticVisionTransformer(self, rngs=rngs)
 
+    def cost(self, genotypes: Genotypes, *, batch: int, example: Example) -> costs.Cost:
+        """Returns the cost on images; see `supernets.model.Model.cost`.
+
+        Raises:
+            ValueError: If ``example`` is not the shape of the images.
+        """
+        self.grid.require(example)
+        width = self.stack.widths(genotypes)
+        one, values = np.asarray(1), np.asarray(self.patch_values)
+        return (
+            costs.linear(batch * self.patches, values, width)
+            + costs.vectors(1 + self.tokens + (self.pooling == "token"), width)
+            + self.stack.cost(genotypes, batch=batch, tokens=self.tokens)
+            + self.stack.outer_norm(genotypes)
+            + costs.linear(batch, width, np.asarray(self.classes))
+            + costs.vectors(self.classes, one)
+        )
+
     def costs(
         self, genotypes: Genotypes, *, batch: int, example: Example
     ) -> dict[str, Float[np.ndarray, " population"]]:
@@ -130,17 +148,7 @@ class VisionTransformer:
         Raises:
             ValueError: If ``example`` is not the shape of the images.
         """
-        self.grid.require(example)
-        width = self.stack.widths(genotypes)
-        one, values = np.asarray(1), np.asarray(self.patch_values)
-        total = (
-            costs.linear(batch * self.patches, values, width)
-            + costs.vectors(1 + self.tokens + (self.pooling == "token"), width)
-            + self.stack.cost(genotypes, batch=batch, tokens=self.tokens)
-            + self.stack.outer_norm(genotypes)
-            + costs.linear(batch, width, np.asarray(self.classes))
-            + costs.vectors(self.classes, one)
-        )
+        total = self.cost(genotypes, batch=batch, example=example)
         held = batch * (math.prod(self.image) + self.classes)
         return costs.priced(total, other_bytes=costs.BYTES_PER_FLOAT * held)
 

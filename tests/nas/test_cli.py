@@ -198,6 +198,53 @@ def test_a_given_profile_lets_latency_be_judged_before_training(
     assert stages.ran == []
 
 
+SHEET = "flops_per_s=1e9,bytes_per_s=5e8"
+
+
+@pytest.mark.usefixtures("stages")
+def test_a_device_is_profiled_to_a_file_that_limits_a_run(capsys, recipe, tmp_path):
+    line = ("bench", "latency", recipe, "--device", "edge", "--roofline", SHEET)
+    assert code_of(*line) == 0
+    assert "latency on edge: roofline, not measured" in said(capsys)
+    assert code_of(*line) == 2
+    assert "edge.json exists; remove it, or give another file" in said(capsys)
+    line = ("run", recipe, "--out", "out", "--latency-profile", "edge=edge.json")
+    assert code_of(*line, "--search.constraints", "latency_ms_edge <= 0.001") == 3
+    assert "no architecture satisfies 'latency_ms_edge <= 0.001'" in said(capsys)
+    limit = ("--search.constraints", "latency_ms_edge <= 80%")
+    assert code_of(*line, *limit) == 0
+    stored = RunDirectory(tmp_path / "out").devices / "edge.json"
+    assert LatencyProfile.load(stored) == LatencyProfile.load(tmp_path / "edge.json")
+    # What the run holds is enough to go on.
+    (tmp_path / "edge.json").unlink()
+    assert code_of("run", recipe, "--out", "out", *limit) == 0
+    assert code_of("show", "out", *limit) == 0
+    assert "latency_ms_edge" in said(capsys)
+
+
+def test_a_limit_on_a_device_that_nobody_knows_is_told_before_training(
+    capsys, recipe, stages
+):
+    limit = ("--search.constraints", "latency_ms_phone <= 30")
+    for command in ("run", "show"):
+        assert code_of(command, recipe, *limit) == 2
+        told = said(capsys)
+        assert "nothing computes 'latency_ms_phone': there is no profile of" in told
+    assert stages.ran == []
+
+
+def test_profiling_a_device_needs_a_target_and_one_way(capsys, recipe):
+    assert code_of("bench", "latency") == 2
+    assert "the following arguments are required: TARGET" in said(capsys)
+    both = ("--csv", "a.csv", "--roofline", SHEET, "--device", "x")
+    assert code_of("bench", "latency", recipe, *both) == 2
+    assert "--csv and --roofline are different things; give one" in said(capsys)
+    assert code_of("bench", "latency", recipe, "--help") == 0
+    told = said(capsys)
+    for option in ("--device", "--csv", "--roofline", "--template", "--latency.fit"):
+        assert option in told
+
+
 def test_a_run_of_another_configuration_is_refused_with_the_difference(
     capsys, recipe, stages
 ):
@@ -224,6 +271,69 @@ def test_each_command_runs_its_stages_where_it_was_told_to(
         assert context.ray_address == "auto"
         assert context.command == f"nas {command} {recipe} --ray-address auto"
     assert set(run.finished()) == {*before, *COMMANDS[command]}
+
+
+def searched(recipe, out):
+    """A run that was searched, with what that leaves."""
+    run = RunDirectory(out)
+    experiment = load_recipe(recipe)
+    run.claim(experiment)
+    for stage in job.STAGES:
+        run.finish(stage, 1.0)
+    write_json(run.device, profile_for(experiment, 16).to_json())
+    run.archive.write_text("")
+    write_json(run.front, ["first"])
+    return run
+
+
+def test_another_search_keeps_the_results_of_the_first(
+    capsys, recipe, stages, tmp_path
+):
+    run = searched(recipe, tmp_path / "out")
+    assert code_of("search", "out", "--constraint", "latency_ms<=100%") == 0
+    assert [name for name, _ in stages.ran] == ["search", "verify"]
+    assert stages.ran[0][1].experiment.search.constraints == ("latency_ms <= 100%",)
+    told = said(capsys)
+    assert 'search.constraints: ["latency_ms <= 60%"] -> ["latency_ms <= 100%"]' in told
+    assert "results of the former one: out/earlier/1" in told
+    assert (run.earlier / "1" / "front.json").exists()
+    assert not run.front.exists()
+    # The recipe itself asks for the first search again.
+    assert code_of("run", recipe, "--out", "out") == 0
+    names = [name for name, _ in stages.ran[2:]]
+    assert names == ["search", "verify", "finetune", "export", "report"]
+    assert RunDirectory(run.path).experiment() == load_recipe(recipe)
+
+
+def test_the_same_search_is_not_done_again(capsys, recipe, stages, tmp_path):
+    run = searched(recipe, tmp_path / "out")
+    assert code_of("search", "out", "--constraint", "latency_ms <=60%") == 0
+    assert stages.ran == []
+    assert "verify: done before" in said(capsys)
+    assert run.front.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["search", "out", "--constraint", "latency_ms<=1e-9"], 3, "no architecture"),
+        (["search", "out", "--algorithm", "nsga"], 2, "did you mean Nsga2?"),
+        (["search", "out", "--search.examples", "3"], 2, "search.examples: 32 -> 3"),
+        (["report", "out", "--search.evaluations", "3"], 2, "was searched otherwise"),
+        (["report", "out", "out"], 2, "out is given twice"),
+    ],
+)
+def test_a_search_that_cannot_be_leaves_everything_where_it_is(
+    capsys, recipe, stages, tmp_path, arguments, code, message
+):
+    run = searched(recipe, tmp_path / "out")
+    before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
+    assert code_of(*arguments) == code
+    assert message in said(capsys)
+    assert stages.ran == []
+    after = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
+    after.pop(run.lock_file.name, None)
+    assert after == before
 
 
 def test_a_run_directory_is_a_target_too_and_finished_stages_are_skipped(

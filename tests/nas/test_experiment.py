@@ -7,6 +7,7 @@ import pytest
 from nas.config import decode, encode
 from nas.data import Digits, DigitTasks
 from nas.experiment import CHEAP_METRICS, Experiment, Latency, Search, Training
+from search.fidelity import SuccessiveHalving
 from supernets.decoder.spec import Decoder
 from supernets.losses.pgd import Pgd
 from supernets.vision.spec import VisionTransformer
@@ -180,3 +181,10 @@ def test_a_latency_model_needs_as_many_subnets_as_it_has_terms():
 def test_a_model_of_impossible_sizes_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         model_with(**changes)
+
+
+def test_examples_that_rungs_cannot_divide_are_refused():
+    halving = SuccessiveHalving(fractions=(0.25, 1.0))
+    assert Search(fidelity=halving, examples=24).fidelity == halving
+    with pytest.raises(ValueError, match="4 equal pieces, which do not divide the 30"):
+        Search(fidelity=halving, examples=30)

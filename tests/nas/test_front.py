@@ -35,6 +35,22 @@ def test_a_run_gives_its_front(tmp_path):
         result.load(member)
 
 
+@pytest.mark.parametrize(
+    ("predicted", "misses"),
+    [
+        ({"latency_ms": 1.64}, {}),
+        ({"latency_ms": 1.8}, {"latency_ms": pytest.approx(0.2)}),
+        ({"latency_ms": 1.2}, {"latency_ms": pytest.approx(-0.2)}),
+        ({"latency_ms_phone": 3.0}, {}),
+        ({}, {}),
+    ],
+)
+def test_predictions_that_were_off_are_told(tmp_path, predicted, misses):
+    (tmp_path / "front.json").write_text(json.dumps([ENTRY | {"predicted": predicted}]))
+    (member,) = load_front(tmp_path / "front.json")
+    assert member.misses == misses
+
+
 def test_landmarks_come_smallest_first(tmp_path):
     path = tmp_path / "landmarks.json"
     path.write_text(json.dumps(LANDMARKS))

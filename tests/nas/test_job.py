@@ -72,6 +72,7 @@ def test_run_leaves_every_file_of_the_design(finished):
         "metrics.jsonl",
         "checkpoints",
         "device.json",
+        "predictors.json",
         "archive.jsonl",
         "front.json",
         "subnets",

@@ -77,6 +77,24 @@ def test_a_percentage_of_latency_is_of_the_measured_one():
         assert known.resolve((bound,)) == (Bound("latency_ms", 2.0),)
 
 
+def test_further_devices_have_metrics_and_limits_of_their_own():
+    experiment = experiment_with(
+        "latency_ms_phone <= 50%", objectives=("loss", "latency_ms_phone")
+    )
+    phone = profile_with(measured(SPACE.largest, 8.0))
+    problem = make_problem(experiment, profile_with(), {"phone": phone})
+    assert problem.bounds == (Bound("latency_ms_phone", 4.0),)
+    cheap = problem.cheap(SPACE.enumerate())
+    np.testing.assert_array_equal(cheap["latency_ms_phone"], cheap["latency_ms"])
+    # What was measured counts, on the device that it was measured on.
+    metrics = CheapMetrics.of(experiment, profile_with(), {"phone": phone})
+    largest = SPACE.largest[None]
+    latencies = metrics.measured_or(largest, metrics(largest))
+    assert latencies.keys() == {"latency_ms", "latency_ms_phone"}
+    assert latencies["latency_ms"].tolist() == [3.0]
+    assert latencies["latency_ms_phone"].tolist() == [8.0]
+
+
 def test_without_a_profile_the_problem_leaves_latency_out():
     experiment = experiment_with(
         "latency_ms <= 60%", "latency_ms <= 5", "params <= 50%", "loss <= 3"

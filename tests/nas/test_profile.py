@@ -10,6 +10,12 @@ from nas.errors import UsageError
 from nas.profile import LatencyProfile, Measurement
 from nas.rundir import write_json
 from search.latency_model import LatencyModel, PredictionError
+from supernets.decoder.spec import Decoder
+from supernets.roofline import Roofline
+
+MODEL = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)
+SPACE = MODEL.space()
+TERMS = MODEL.latency_terms(SPACE.largest[None]).shape[1]
 
 
 def measurement(gene, latency_ms, role="fit"):
@@ -68,36 +74,89 @@ def test_what_a_front_measured_again_counts_last_but_moves_no_constraint():
     assert profile.before_front().measured_or(genotype, predicted).tolist() == [2.0]
 
 
+def member(genotype, latency_ms, role="member"):
+    return Measurement(tuple(genotype.tolist()), role, latency_ms, (latency_ms,))
+
+
 TABLE = dataclasses.replace(
     PROFILE,
-    measurements=(measurement(0, 1.0, "member"), measurement(1, 3.0, "member")),
+    measurements=(member(SPACE.smallest, 1.0), member(SPACE.largest, 3.0)),
     model=None,
     error=None,
+    kind="table",
 )
-"""Of a space of two members."""
+"""Of two members."""
 
 
 def test_without_a_model_what_was_measured_is_the_prediction(tmp_path):
-    genotypes, terms = np.asarray([(1, 0), (0, 0), (1, 0)], np.int32), np.ones((3, 3))
+    genotypes = np.stack([SPACE.largest, SPACE.smallest, SPACE.largest])
     # What a front measured again changes no prediction, as it changes no model.
-    profile = TABLE.with_front((measurement(1, 4.0, "front"),))
+    profile = TABLE.with_front((member(SPACE.largest, 4.0, "front"),))
     write_json(tmp_path / "device.json", profile.to_json())
     loaded = LatencyProfile.load(tmp_path / "device.json")
     assert loaded == profile
-    assert loaded.predict(genotypes, terms).tolist() == [3.0, 1.0, 3.0]
+    assert loaded.predict(genotypes, MODEL).tolist() == [3.0, 1.0, 3.0]
     assert [anchor.latency_ms for anchor in loaded.anchors(2)] == [1.0, 3.0]
 
 
 def test_with_a_model_predictions_are_its_own():
-    genotypes, terms = np.asarray([(2, 0)], np.int32), np.asarray([[2.0, 4.0, 1.0]])
-    assert PROFILE.predict(genotypes, terms).tolist() == [2.0]
+    # A constant, and half a millisecond for each unit of width.
+    model = LatencyModel((1.0, 0.5, *[0.0] * (TERMS - 2)))
+    profile = dataclasses.replace(PROFILE, model=model)
+    genotypes = np.stack([SPACE.smallest, SPACE.largest])
+    assert profile.predict(genotypes, MODEL).tolist() == [5.0, 9.0]
+
+
+def test_a_model_of_other_terms_is_told_with_its_device():
+    message = "the latency profile of a processor: the latency model has 3 terms"
+    with pytest.raises(UsageError, match=message):
+        PROFILE.predict(SPACE.largest[None], MODEL)
+
+
+def test_a_sheet_prices_every_member_on_the_input_of_the_profile(tmp_path):
+    sheet = Roofline(flops_per_s=1e9, bytes_per_s=1e8, overhead_ms=0.5)
+    profile = dataclasses.replace(
+        PROFILE, measurements=(), model=sheet, error=None, kind="roofline"
+    )
+    write_json(tmp_path / "device.json", profile.to_json())
+    loaded = LatencyProfile.load(tmp_path / "device.json")
+    assert loaded == profile
+    genotypes = SPACE.enumerate()
+    cost = MODEL.cost(genotypes, batch=1, example=(128,))
+    assert (loaded.predict(genotypes, MODEL) == sheet.predict(cost)).all()
 
 
 def test_a_member_that_a_table_does_not_hold_is_told():
-    with pytest.raises(
-        UsageError, match=r"no model and no entry for \(5, 0\): .*bench"
-    ):
-        TABLE.predict(np.asarray([(5, 0)], np.int32), np.ones((1, 3)))
+    message = (
+        r"no model, and no entry for \{\"layers\": .* with 2 entries it must .*bench"
+    )
+    with pytest.raises(UsageError, match=message):
+        TABLE.predict(SPACE.enumerate(), MODEL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "held-out error 4.0%, 90% within 10%, tau 0.95"),
+        ({"kind": "table"}, "table of 5 subnets, held-out error 4.0%, 90% within 10%"),
+        ({"kind": "table", "error": None}, "table of 5 subnets, which alone have a"),
+        ({"kind": "measured", "error": None}, "every member was measured, 5 subnets"),
+        ({"kind": "roofline", "error": None}, "roofline, not measured: its error is"),
+    ],
+)
+def test_a_profile_says_what_it_rests_on_and_its_error(changes, told):
+    assert dataclasses.replace(PROFILE, **changes).in_words().startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("profile", "kind"), [(PROFILE, "predicted"), (TABLE, "measured")]
+)
+def test_a_profile_from_before_there_were_kinds_is_still_read(tmp_path, profile, kind):
+    fields = profile.to_json()
+    del fields["kind"]
+    write_json(tmp_path / "device.json", fields)
+    loaded = LatencyProfile.load(tmp_path / "device.json")
+    assert loaded == dataclasses.replace(profile, kind=kind)
 
 
 @pytest.mark.parametrize(
@@ -154,11 +213,17 @@ def entry(**changes):
         ({"model": {}}, "KeyError: 'weights'"),
         ({"model": {"weights": ["x"]}}, "expected a number, got 'x'"),
         ({"error": {"mape": 1.0}}, "TypeError: .*'mape"),
+        ({"kind": "guessed"}, "ValueError: kind 'guessed' is unknown; there are"),
+        ({"model": {"flops_per_s": 1.0}}, "TypeError: .*bytes_per_s"),
+        (
+            {"model": {"flops_per_s": 0.0, "bytes_per_s": 1.0}},
+            "ValueError: flops_per_s must be positive",
+        ),
     ],
 )
 def test_a_damaged_field_is_told(tmp_path, changes, message):
     path = stored(tmp_path, **changes)
-    told = rf"device\.json is not a latency profile \(.*{message}.*\); `nas bench` w"
+    told = rf"device\.json is not a latency profile \(.*{message}.*\); `nas bench lat"
     with pytest.raises(UsageError, match=told):
         LatencyProfile.load(path)
 
@@ -168,12 +233,14 @@ def test_a_missing_field_is_told(tmp_path):
     fields = json.loads(path.read_text())
     del fields["device"]
     path.write_text(json.dumps(fields))
-    with pytest.raises(UsageError, match=r"\(KeyError: 'device'\); `nas bench` writes"):
+    with pytest.raises(
+        UsageError, match=r"\(KeyError: 'device'\); `nas bench latency` writes"
+    ):
         LatencyProfile.load(path)
 
 
 def test_files_that_are_no_profile_are_told(tmp_path):
-    message = "is not a latency profile .*{}.*; `nas bench` writes one as device"
+    message = "is not a latency profile .*{}.*; `nas bench latency` writes one"
     with pytest.raises(UsageError, match=message.format("missing")):
         LatencyProfile.load(tmp_path / "absent.json")
     with pytest.raises(UsageError, match=message.format("directory")):

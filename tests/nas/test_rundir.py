@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nas import rundir
-from nas.config import load_recipe
+from nas.config import encode, load_recipe
 from nas.data.reading import Reading
 from nas.errors import RunError, UsageError
 from nas.experiment import Experiment
@@ -24,6 +25,7 @@ from nas.rundir import (
     write_json,
 )
 from supernets.decoder.spec import Decoder
+from supernets.losses.pgd import Pgd
 from supernets.sharding.spec import Parallel
 
 EXPERIMENT = Experiment(
@@ -132,18 +134,38 @@ def changed(**values):
     return dataclasses.replace(EXPERIMENT, search=search)
 
 
-def test_the_search_may_change_until_something_was_searched(tmp_path):
+def test_the_search_may_change_but_not_what_scores_mean(tmp_path):
     run = RunDirectory(tmp_path)
+    assert run.search_changes(EXPERIMENT) == []
     run.claim(EXPERIMENT)
     relaxed = changed(constraints=("latency_ms <= 80%",))
     run.claim(relaxed)
     assert run.experiment() == relaxed
+    run.archive.touch()
+    assert run.search_changes(relaxed) == []
+    run.check(EXPERIMENT)
+    (line,) = run.search_changes(EXPERIMENT)
+    assert line.startswith("search.constraints: ")
+    # How many evaluate changes nothing that they find.
+    assert run.search_changes(changed(constraints=relaxed.search.constraints)) == []
+    many = changed(constraints=relaxed.search.constraints, evaluators=3)
+    assert run.search_changes(many) == []
     with pytest.raises(UsageError, match=r"search\.examples: 32 -> 8"):
         run.check(changed(examples=8))
-    run.archive.touch()
-    run.check(relaxed)
-    with pytest.raises(UsageError, match=r"search\.constraints: "):
+    stored = run.read_config()
+    stored["search"]["adversary"] = encode(Pgd())
+    write_json(run.config, stored)
+    with pytest.raises(UsageError, match=r"search\.adversary\.epsilon: 0\.03"):
         run.check(EXPERIMENT)
+
+
+def test_results_that_were_set_aside_are_no_run(tmp_path):
+    run = RunDirectory(tmp_path)
+    earlier = RunDirectory(run.earlier / "1")
+    run.claim(EXPERIMENT)
+    write_json(earlier.config, run.read_config())
+    with pytest.raises(UsageError, match="holds the results of an earlier search of"):
+        earlier.check(EXPERIMENT)
 
 
 def test_a_directory_of_other_files_is_refused_and_left_alone(tmp_path):
@@ -200,6 +222,18 @@ def test_a_second_process_waits_until_the_first_is_gone(tmp_path):
         assert second.poll() is None
     said, _ = second.communicate(timeout=60)
     assert (said, second.returncode) == ("mine\n", 0)
+
+
+def test_waiting_for_another_process_is_told_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(rundir, "LOCK_SECONDS", 0.5)
+    monkeypatch.setattr(rundir, "TELL_SECONDS", 0.05)
+    run, told = RunDirectory(tmp_path), []
+    with run.locked(told.append):
+        assert told == []
+        with pytest.raises(RunError), run.locked(told.append):
+            pass
+    (message,) = told
+    assert re.search(rf"another process is working in {tmp_path}; waiting", message)
 
 
 def test_a_child_that_inherits_the_lock_keeps_it(tmp_path, monkeypatch):

@@ -1,15 +1,17 @@
-"""What the driver of Ray plans: campaigns, the hypervolume's reference, workers."""
+"""What the driver of Ray plans: campaigns, the hypervolume's reference."""
 
 import numpy as np
 
+from nas.campaigns import algorithm_of
 from nas.experiment import Experiment, Search
 from nas.metrics import make_problem
 from nas.ray_session import LOCAL_DEFAULTS, with_defaults
 from nas.rundir import RunDirectory, append_json_line
-from nas.search_driver import REFERENCE_MARGIN, planned, reference_point, workers
+from nas.search_driver import REFERENCE_MARGIN, add_generation, planned, reference_point
+from search.campaign import Progress
+from search.local_search import LocalSearch
 from search.nsga2 import Nsga2
 from search.random_search import RandomSearch
-from search.workers import Workers
 from supernets.decoder.spec import Decoder
 
 MODEL = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)
@@ -32,6 +34,26 @@ def test_a_baseline_is_planned_once_and_only_if_it_is_wanted():
     names = [c.name for c in planned(experiment_with(algorithm=RandomSearch()))]
     assert names == ["RandomSearch"]
     assert [c.name for c in planned(experiment_with(baseline=False))] == ["Nsga2"]
+
+
+def test_every_algorithm_is_planned_from_every_seed():
+    search = {"rivals": (LocalSearch(),), "seeds": 2}
+    campaigns = planned(experiment_with(**search))
+    assert [(c.name, c.seed) for c in campaigns] == [
+        ("Nsga2 seed 5", 5),
+        ("Nsga2 seed 6", 6),
+        ("LocalSearch seed 5", 5),
+        ("LocalSearch seed 6", 6),
+        ("RandomSearch seed 5", 5),
+        ("RandomSearch seed 6", 6),
+    ]
+    assert {algorithm_of(c.name) for c in campaigns} == {
+        "Nsga2",
+        "LocalSearch",
+        "RandomSearch",
+    }
+    (first, *_) = planned(experiment_with(seed=9))
+    assert (first.name, first.seed) == ("Nsga2", 9)
 
 
 def reference(tmp_path, *constraints, objectives=("loss", "params")):
@@ -64,9 +86,12 @@ def test_a_lower_limit_is_no_reference(tmp_path):
     assert np.allclose(reference(tmp_path, "params >= 10%"), [4.0, params])
 
 
-def test_local_evaluators_share_the_cores():
-    assert workers(2, 8, local=True) == Workers(count=2, resources={"CPU": 4.0})
-    assert workers(3, 2, local=True) == Workers(count=3, resources={"CPU": 1.0})
+def test_generations_that_are_told_again_are_kept_once():
+    told = [Progress("a", n, 8 * n, 64, {}, 0.1 * n) for n in (1, 2, 3)]
+    history = []
+    for progress in (*told[:2], *told):
+        add_generation(history, progress)
+    assert history == told
 
 
 def test_what_a_person_has_set_for_ray_is_left_alone():

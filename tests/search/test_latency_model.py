@@ -5,7 +5,12 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from search.latency_model import LatencyModel, PredictionError
+from search.latency_model import (
+    LatencyModel,
+    PredictionError,
+    evenly_held_out,
+    fit_and_test,
+)
 
 
 def terms_of(networks, count, seed=0):
@@ -93,3 +98,21 @@ def test_perfect_and_reversed_predictions_are_the_extremes():
     measured = np.asarray([1.0, 2.0, 3.0])
     assert PredictionError.of(measured, measured) == PredictionError(0.0, 100.0, 1.0)
     assert PredictionError.of(measured[::-1].copy(), measured).kendall_tau == -1.0
+
+
+def test_what_is_held_out_is_spread_and_leaves_the_extremes_to_the_fit():
+    assert np.flatnonzero(evenly_held_out(10, 3)).tolist() == [1, 4, 8]
+    assert not evenly_held_out(10, 9)[[0, -1]].any()
+    assert evenly_held_out(10, 9).sum() == 8
+    assert not evenly_held_out(2, 1).any()
+
+
+def test_a_model_is_tested_on_what_it_was_not_fitted_to():
+    terms = terms_of(9, 2)
+    measured = terms @ np.asarray([2.0, 0.5])
+    held_out = evenly_held_out(9, 3)
+    measured[held_out] *= 1.2
+    model, error = fit_and_test(terms, measured, held_out)
+    np.testing.assert_allclose(model.weights, (2.0, 0.5))
+    assert error.mape_percent == pytest.approx(100 / 6)
+    assert error.within_10_percent == 0.0

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from search.archive import Record
 from search.constraints import Bound, InfeasibleError
 from search.problem import Problem
 from search.space import Choice, Space
@@ -124,3 +125,21 @@ def test_of_bounds_that_only_exclude_each_other_the_one_missed_by_most_is_named(
         problem.require_feasible(generator())
     assert raised.value.nearest["width"] == 1
     assert str(raised.value).endswith("lower the limit to at most 1")
+
+
+def record(space, genotype, **metrics):
+    arch = space.decode(genotype).to_json()
+    return Record(tuple(genotype.tolist()), arch, metrics, "test", 0, 0.0)
+
+
+def test_records_get_the_cheap_metrics_that_they_were_archived_without():
+    problem, toy = problem_with(), Toy()
+    members = toy.space.enumerate()[:2]
+    expected = toy.cheap(members)["latency_ms"]
+    without = record(toy.space, members[0], error=0.1)
+    whole = record(toy.space, members[1], error=0.2, latency_ms=9.0)
+    first, second = problem.completed([without, whole])
+    assert first.metrics == {"error": 0.1, "latency_ms": float(expected[0])}
+    # What is archived stays as it is.
+    assert second == whole
+    assert problem.completed([]) == ()

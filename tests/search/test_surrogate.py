@@ -49,6 +49,7 @@ def volume(landscape, state):
     return hypervolume(objectives, landscape.reference)
 
 
+@pytest.mark.slow
 def test_it_reaches_what_nsga2_does_with_half_of_the_evaluations():
     landscape = Landscape()
     evolved = [

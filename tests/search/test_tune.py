@@ -1,126 +1,35 @@
 """Campaigns driven by a real Ray: the same archive as alone, whatever dies."""
 
 import functools
-import json
 import os
 import shutil
 import sys
 
-import numpy as np
 import pytest
 import ray
 
 from nas.ray_session import ray_session
 from search import tune
 from search.archive import Archive
-from search.campaign import run_campaign
-from search.nsga2 import Nsga2
-from search.random_search import RandomSearch
-from search.stopping import Stop
-from search.tune import Campaign, run_campaigns
+from search.tune import CampaignError
 from search.workers import CHUNK, Workers
-from tests.search import toy as toy_module
-from tests.search.toy import Toy
-
-REFERENCE = np.asarray([1.0, 41.0])
-BUDGET = 20
-EVOLUTION = Campaign(
-    name="evolution",
-    algorithm=Nsga2(population=8),
-    seed=3,
-    stop=Stop(evaluations=BUDGET),
-)
-RANDOM = Campaign(
-    name="random",
-    algorithm=RandomSearch(batch=8),
-    seed=3,
-    stop=Stop(evaluations=BUDGET),
+from tests.search.on_ray import (
+    BUDGET,
+    EVOLUTION,
+    RANDOM,
+    MakeEvaluate,
+    alone,
+    by_value,
+    content,
+    search,
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_here():
-    """One Ray for all tests; what is defined in tests travels to it by value."""
-    modules = (sys.modules[__name__], toy_module)
-    with ray_session(None, cpus=3):
-        for module in modules:
-            ray.cloudpickle.register_pickle_by_value(module)
+    """One Ray for all tests."""
+    with ray_session(None, cpus=3), by_value(sys.modules[__name__]):
         yield ray
-        for module in modules:
-            ray.cloudpickle.unregister_pickle_by_value(module)
-
-
-class MakeEvaluate:
-    """Scores the toy, and notes each call in a file that outlives its process.
-
-    Args:
-        log: Where calls are noted, a line of JSON each.
-        before: Called with the number of calls that were noted before each.
-    """
-
-    def __init__(self, log, before=lambda _: None):
-        self.log = log
-        self.before = before
-
-    def __call__(self, weights):
-        toy = Toy()
-
-        def evaluate(genotypes):
-            self.before(len(self.calls()))
-            with self.log.open("a") as file:
-                file.write(json.dumps(genotypes.tolist()) + "\n")
-            return {"error": toy.error(genotypes) * weights["scale"]}
-
-        return evaluate
-
-    def calls(self):
-        if not self.log.exists():
-            return []
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-    def evaluated(self):
-        return [tuple(genotype) for call in self.calls() for genotype in call]
-
-
-def search(tmp_path, make, *campaigns, workers=1):
-    """Runs campaigns and returns the archive and the progress that was told."""
-    told = []
-    run_campaigns(
-        Toy().problem,
-        campaigns,
-        reference=REFERENCE,
-        make_evaluate=make,
-        weights={"scale": np.ones(())},
-        workers=Workers(count=workers, resources={"CPU": 1.0}),
-        archive=tmp_path / "archive.jsonl",
-        storage=tmp_path / "tune",
-        on_progress=told.append,
-    )
-    return Archive(tmp_path / "archive.jsonl"), told
-
-
-def alone(*campaigns):
-    """Returns what the campaigns archive in this process, and their progress."""
-    toy, archive, told = Toy(), Archive(), []
-    for campaign in campaigns:
-        run_campaign(
-            toy.problem,
-            campaign.algorithm,
-            toy.evaluate,
-            archive,
-            name=campaign.name,
-            seed=campaign.seed,
-            budget=campaign.stop,
-            reference=REFERENCE,
-            on_generation=told.append,
-        )
-    return archive, told
-
-
-def content(archive):
-    return [
-        (r.genotype, r.arch, r.metrics, r.campaign, r.index) for r in archive.records
-    ]
 
 
 def dies_once(marker, calls):
@@ -201,7 +110,22 @@ def test_an_archive_cut_short_is_completed_by_two_workers_as_by_one(finished, tm
     # The last line is torn, as a killed process leaves it.
     (tmp_path / "archive.jsonl").write_bytes(b"".join(lines[:11]) + lines[11][:20])
     make = MakeEvaluate(tmp_path / "log")
-    archive, again = search(tmp_path, make, EVOLUTION, RANDOM, workers=2)
+    two = Workers(count=2, resources={"CPU": 1.0})
+    archive, again = search(tmp_path, make, EVOLUTION, RANDOM, workers=two)
     assert content(archive) == content(Archive(folder / "archive.jsonl"))
     assert again == told
     assert len(make.evaluated()) == len(lines) - 11
+
+
+def always_dies(_):
+    os._exit(1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+def test_evaluators_that_die_again_and_again_are_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(tune, "MAX_RESTARTS", 0)
+    make = MakeEvaluate(tmp_path / "log", always_dies)
+    with pytest.raises(CampaignError, match=r"all 1 evaluators were lost.*4 times"):
+        search(tmp_path, make, EVOLUTION)
+    assert not (tmp_path / "archive.jsonl").exists()

@@ -6,6 +6,8 @@ import pytest
 
 from nas.report import (
     Campaign,
+    Evaluated,
+    drawing,
     figures,
 )
 from tests.nas.report.samples import HUGE, bare_report, report_data
@@ -76,12 +78,58 @@ def test_where_every_member_was_measured_the_latency_figure_states_no_error():
     samples = tuple(
         dataclasses.replace(s, held_out=False) for s in data.latency.samples
     )
-    whole = dataclasses.replace(data.latency, samples=samples, error=None)
+    whole = dataclasses.replace(
+        data.latency, samples=samples, error=None, kind="measured"
+    )
     figure = figures.latency_figure(dataclasses.replace(data, latency=whole))
     assert figure.get_label() == "Every member was measured, none predicted"
     (axes,) = figure.axes
     assert not axes.texts
     assert "fitted" not in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def several_seeds():
+    """Three campaigns of an algorithm, two of the baseline; one ends early."""
+    ends = {"Nsga2": (0.6, 0.7, 0.8), "RandomSearch": (0.5, 0.6)}
+    return tuple(
+        Campaign(
+            name=f"{algorithm} seed {seed}",
+            algorithm=algorithm,
+            evaluations=(10, 20) if seed == 1 else (10, 20, 30),
+            hypervolume=(0.3, end) if seed == 1 else (0.3, end, end),
+        )
+        for algorithm, volumes in ends.items()
+        for seed, end in enumerate(volumes)
+    )
+
+
+def test_campaigns_of_several_seeds_are_a_mean_with_its_band():
+    data = bare_report(campaigns=several_seeds())
+    axes = figures.search_figure(data).axes[0]
+    means = {tuple(line.get_ydata().round(9).tolist()) for line in axes.lines}
+    assert means == {(0.3, 0.7, 0.7, 0.7), (0.3, 0.55, 0.55, 0.55)}
+    assert len(axes.collections) == 2
+    top = max(box.vertices[:, 1].max() for box in axes.collections[0].get_paths())
+    assert top == 0.8
+    texts = {text.get_text() for text in axes.texts}
+    assert {"Nsga2", "RandomSearch"} <= texts
+    assert "mean of seeds;\nbands from worst to best" in texts
+    title = "Nsga2 ends 27 % above random search, mean of 3 seeds"
+    assert figures.search_title(data) == title
+
+
+def test_a_single_campaign_has_no_band():
+    assert not figures.search_figure(report_data()).axes[0].collections
+
+
+def test_what_was_evaluated_goes_by_its_algorithm_too():
+    point = Evaluated(
+        latency_ms=1.0, score=2.0, campaign="Nsga2 seed 9", algorithm="Nsga2", id="x"
+    )
+    data = bare_report(campaigns=several_seeds(), archive=(point,))
+    groups = drawing.campaign_groups(data)
+    assert groups["Nsga2 seed 9"] == groups["Nsga2 seed 0"] == "Nsga2"
+    assert drawing.campaign_colours(data)["RandomSearch"] == drawing.LIGHT["baseline"]
 
 
 def test_latency_figure_without_a_model_says_what_is_missing():

@@ -73,6 +73,25 @@ def test_page_shows_every_member_with_units(full):
         assert text in header
 
 
+def test_scores_after_fine_tuning_stand_beside_those_before(full, tmp_path):
+    assert "Fine-tuned" not in full[1]
+    assert "exported</small>" not in full[1]
+    data = report_data(members=2, evaluated=0)
+    front = tuple(
+        dataclasses.replace(
+            member,
+            metrics={**member.metrics, "finetuned_test_loss": 2.125},
+            weights=weights,
+        )
+        for member, weights in zip(data.front, ("finetuned", "inherited"), strict=True)
+    )
+    page = page_of(dataclasses.replace(data, front=front), tmp_path)
+    assert "Fine-tuned test loss" in page
+    tuned, inherited = re.findall(r"<td[^>]*>[^/]*</span> <small>exported", page)
+    assert ("2.1" in tuned, "Fine-tuned" in tuned) == (True, True)
+    assert 'data-name="Test loss"' in inherited
+
+
 def test_page_says_how_it_came_about(full):
     _, page = full
     data = report_data()
@@ -176,6 +195,35 @@ def test_hostile_text_is_escaped_everywhere(tmp_path):
     assert "alert(1)&lt;/script&gt;" in page
     assert "{{ 7*7 }}" in page
     assert "49" not in re.findall(r"<h1>(.*?)</h1>", page)[0]
+
+
+def test_further_devices_have_a_column_and_say_what_they_rest_on(tmp_path):
+    data = report_data(members=2)
+    front = tuple(
+        dataclasses.replace(
+            member,
+            metrics={**member.metrics, "latency_ms_phone": 20.0 + row},
+            predicted={**member.predicted, "latency_ms_phone": 20.0 * (1 + row)},
+        )
+        for row, member in enumerate(data.front)
+    )
+    phone = dataclasses.replace(
+        data.latency, device="phone (Pixel)", samples=(), error=None, kind="roofline"
+    )
+    page = page_of(
+        dataclasses.replace(
+            data,
+            front=front,
+            devices=(phone,),
+            further=(("latency_ms_phone", "Latency, phone", "ms"),),
+        ),
+        tmp_path,
+    )
+    assert "Latency, phone" in page
+    assert "(20.00)" in page
+    # The second was predicted 40 ms and takes 21.
+    assert "(40.00, 90 % off)" in page
+    assert "phone (Pixel); 1 x 128 tokens, float32; measured here. Roofline of" in page
 
 
 def test_empty_parts_leave_no_heading(tmp_path):

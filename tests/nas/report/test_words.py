@@ -73,5 +73,25 @@ def test_numbers_are_written_for_people():
     ]
 
 
+def test_what_latencies_rest_on_is_said():
+    fit = report_data().latency
+
+    def basis(drawn=False, **changes):
+        return words.basis(dataclasses.replace(fit, **changes), drawn=drawn)
+
+    fitted = "Predicted by a model that was fitted to measurements"
+    assert basis(drawn=True) == f"{fitted}."
+    assert basis().startswith(f"{fitted}; held out: mean error 3.1 %, within 10 %: 100")
+    assert "fitted to an imported table; held out" in basis(kind="table")
+    assert basis(kind="table", error=None).startswith("An imported table; no other")
+    assert basis(kind="measured", error=None).startswith("Every member was measured")
+    assert "not measured: the error is not" in basis(kind="roofline", error=None)
+
+
+def test_predictions_that_were_off_by_more_than_a_tenth_are_marked():
+    assert words.miss(1.15, 1.0) == words.miss(0.85, 1.0) == "15 % off"
+    assert words.miss(1.09, 1.0) == words.miss(None, 1.0) == words.miss(1.0, None) == ""
+
+
 def test_examples_in_the_docstrings_hold():
     assert doctest.testmod(words).failed == 0

@@ -9,6 +9,7 @@ import pytest
 from nas import drivers
 from nas.errors import RunError
 from nas.ray_session import LOCAL_DEFAULTS
+from nas.rundir import RunDirectory
 
 stage = importlib.import_module("nas.stages.search")
 
@@ -22,11 +23,15 @@ def started(monkeypatch, tmp_path, code):
         return types.SimpleNamespace(wait=lambda: code)
 
     problem = types.SimpleNamespace(require_feasible=lambda _: None)
-    monkeypatch.setattr(stage, "make_problem", lambda *_: problem)
+    monkeypatch.setattr(stage, "problem_of", lambda *_: problem)
     monkeypatch.setattr(stage, "require_askable", lambda *_: None)
-    monkeypatch.setattr(stage.LatencyProfile, "load", lambda _: None)
     monkeypatch.setattr(drivers.subprocess, "Popen", popen)
-    run = types.SimpleNamespace(path=tmp_path, device=tmp_path, tune=tmp_path / "tune")
+    run = types.SimpleNamespace(
+        path=tmp_path,
+        device=tmp_path,
+        tune=tmp_path / "tune",
+        archive=tmp_path / "archive.jsonl",
+    )
     context = types.SimpleNamespace(
         experiment=types.SimpleNamespace(seed=0), run=run, lock=3, ray_address="auto"
     )
@@ -54,3 +59,13 @@ def test_failed_search_process_says_that_nothing_is_lost(monkeypatch, tmp_path):
 def test_interrupted_search_process_interrupts_the_run(monkeypatch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         started(monkeypatch, tmp_path, 130)
+
+
+def test_answers_from_the_archive_are_counted(monkeypatch, tmp_path):
+    run = RunDirectory(tmp_path)
+    histories = {"Nsga2": [8, 24], "LocalSearch": [16], "RandomSearch": []}
+    history = {name: {"evaluations": counts} for name, counts in histories.items()}
+    monkeypatch.setattr(stage, "read_json", {run.campaigns: history}.__getitem__)
+    assert stage._answered(run, 3) == (
+        "search: 40 looks at a subnet, 37 answered from the archive, 3 newly evaluated"
+    )

@@ -1,5 +1,7 @@
 """Which subnets are measured before a front is shown."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,16 @@ def test_the_front_comes_first_and_then_what_lies_behind_it():
 
 def test_a_front_with_too_many_is_thinned_from_end_to_end():
     assert chosen(3) == [FRONT[4], FRONT[2], FRONT[0]]
+
+
+def test_records_of_an_earlier_search_may_lack_what_a_later_one_computes():
+    first, *others = records_of(FRONT)
+    proxy = {**first.metrics, "proxy_synflow": 1.0}
+    for mixed in (
+        [dataclasses.replace(first, metrics=proxy), *others],
+        [*others, dataclasses.replace(first, metrics=proxy)],
+    ):
+        assert len(candidates(problem_with(), tuple(mixed), 9)) == len(FRONT)
 
 
 def test_what_violates_a_bound_is_not_measured():

@@ -1,0 +1,39 @@
+"""How subnets of the front are trained further, each alone."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTune:
+    """Training of an extracted subnet on the training split, at a rate that falls to 0.
+
+    A subnet of the front shares its weights with all others; alone it can do better
+    (Once-for-All, Cai et al. 2020, section 4, trains its subnets for 25 or 75 epochs
+    more). It starts from the weights that it inherits and learns from the data with
+    AdamW, in float32 on one device. What it then is worth is said beside what it was
+    worth before, and the better weights are exported.
+
+    Supernets with batch normalisation have to estimate the statistics of each subnet
+    anew. The models here have LayerNorm and RMSNorm, which keep none.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    steps: int = 100
+    """Updates of each subnet."""
+    learning_rate: float = 1e-4
+    """Peak learning rate, some tenth of that of the training or less."""
+    batch: int = 32
+    """Examples of each update."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be at least 1, got {getattr(self, name)}"
+                )
+        if not self.learning_rate > 0:
+            raise ValueError(
+                f"learning_rate must be positive, got {self.learning_rate}"
+            )

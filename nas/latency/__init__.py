@@ -1,0 +1,1 @@
+"""Latency of subnets: measured here, on devices elsewhere, or told by a sheet."""
