@@ -39,7 +39,7 @@ experiment = Experiment(
         validate_every=100,
         checkpoint_every=100,
     ),
-    latency=Latency(batch=1, fit=12, held_out=5),
+    latency=Latency(fit=24, held_out=10),
     search=Search(
         algorithm=Nsga2(population=32),
         evaluations=128,

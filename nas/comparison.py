@@ -93,7 +93,9 @@ def compare(paths: Sequence[Path], out: Path, console: Console) -> None:
     if out.is_dir():
         raise UsageError(f"{out} is a directory; give a file, as {out}/comparison.html")
     write_comparison(gather(contenders), out)
-    console.print(f"comparison: {short_path(out.absolute())}", highlight=False)
+    told = f"comparison: {short_path(out.absolute())}"
+    # A path that is wrapped cannot be copied.
+    console.print(told, highlight=False, soft_wrap=True)
 
 
 def _require_distinct(paths: Sequence[Path]) -> None:

@@ -78,7 +78,8 @@ def bench_latency(
         profile = _measured(experiment, device, console, run)
     write_json(out, profile.to_json())
     tell(experiment, profile, console)
-    console.print(f"profile: {short_path(out.absolute())}", highlight=False)
+    told = f"profile: {short_path(out.absolute())}"
+    console.print(told, highlight=False, soft_wrap=True)
     return profile
 
 
@@ -132,6 +133,7 @@ def _template(experiment: Experiment, path: Path, console: Console) -> None:
         f"{short_path(path.absolute())}: {len(genotypes)} subnets; fill in latency_ms, "
         "then import it with --csv",
         highlight=False,
+        soft_wrap=True,
     )
 
 

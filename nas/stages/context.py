@@ -80,7 +80,8 @@ class Context:
 
     def tell(self, message: str) -> None:
         """Tells the person how things go."""
-        self.console.print(message, highlight=False)
+        # Paths that are wrapped cannot be copied.
+        self.console.print(message, highlight=False, soft_wrap=True)
 
     def warn(self, message: str) -> None:
         """Tells the person about something that was survived."""
