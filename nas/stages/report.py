@@ -51,7 +51,7 @@ def report(context: Context) -> None:
     if data.predictors is not None:
         write_json(context.run.predictors, dataclasses.asdict(data.predictors))
     page.write_report(data, context.run.path)
-    context.console.print(f"report: {context.run.report}", highlight=False)
+    context.tell(f"report: {context.run.report}")
 
 
 def gather(context: Context) -> page.ReportData:
