@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 import nas
-from experiments.benchmarks import against_pytorch, execution, policies, quickstart
+from experiments.benchmarks import (
+    against_pytorch,
+    execution,
+    latency,
+    policies,
+    quickstart,
+)
 from experiments.benchmarks.quickstart import RESULTS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -15,7 +21,7 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "benchmark", [quickstart, policies, execution, against_pytorch]
+    "benchmark", [quickstart, policies, latency, execution, against_pytorch]
 )
 def test_measured_figures_are_those_of_the_committed_results(benchmark):
     name = benchmark.__name__.rpartition(".")[2]
