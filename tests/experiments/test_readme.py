@@ -13,6 +13,7 @@ from experiments.benchmarks import (
     latency,
     policies,
     quickstart,
+    search_overhead,
 )
 from experiments.benchmarks.quickstart import RESULTS
 
@@ -21,7 +22,8 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "benchmark", [quickstart, policies, latency, execution, against_pytorch]
+    "benchmark",
+    [quickstart, policies, latency, search_overhead, execution, against_pytorch],
 )
 def test_measured_figures_are_those_of_the_committed_results(benchmark):
     name = benchmark.__name__.rpartition(".")[2]
