@@ -25,6 +25,7 @@ from nas.experiment import Latency as Latency
 from nas.experiment import Search as Search
 from nas.experiment import Training as Training
 from nas.finetuning import FineTune as FineTune
+from nas.finetuning import Retrain as Retrain
 from nas.front import Member as Member
 from search.constrained_genetic import ConstrainedGenetic as ConstrainedGenetic
 from search.constraints import InfeasibleError as InfeasibleError
@@ -48,6 +49,12 @@ from search.surrogate import SurrogateEvolution as SurrogateEvolution
 from search.tune_searcher import Optuna as Optuna
 from search.tune_searcher import TuneSearcher as TuneSearcher
 from supernets.decoder.spec import Decoder as Decoder
+from supernets.gradient_search.samplings import Dirichlet as Dirichlet
+from supernets.gradient_search.samplings import Gumbel as Gumbel
+from supernets.gradient_search.samplings import Softmax as Softmax
+from supernets.gradient_search.samplings import Sparsemax as Sparsemax
+from supernets.gradient_search.specs import GradientSearch as GradientSearch
+from supernets.gradient_search.specs import Multipliers as Multipliers
 from supernets.losses.adversarial import (
     AdversarialDistillation as AdversarialDistillation,
 )

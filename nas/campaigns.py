@@ -1,5 +1,10 @@
 """What campaigns of a search are called: by their algorithm, and by a seed of many."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nas.experiment import Experiment
+
 SEED = " seed "
 
 
@@ -21,3 +26,10 @@ def algorithm_of(campaign: str) -> str:
     ('Nsga2', 'Nsga2')
     """
     return campaign.partition(SEED)[0]
+
+
+def seeds_of(experiment: "Experiment") -> range:
+    """Returns the seeds of each algorithm's campaigns."""
+    search = experiment.search
+    first = experiment.seed if search.seed is None else search.seed
+    return range(first, first + search.seeds)

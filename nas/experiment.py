@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from kernels.executions import Execution
+from nas.algorithms import SearchSpec
 from nas.data import DataSpec, StdlibText
 from nas.data.dataset import score_names
 from nas.data.reading import Reading
-from nas.finetuning import FineTune
+from nas.finetuning import FineTune, Retrain
+from nas.gradient.rules import check_gradient
 from nas.metric_names import (
     CHEAP_METRICS,
     device_and_file,
@@ -21,7 +23,6 @@ from search.constraints import Bound
 from search.fidelity import SuccessiveHalving
 from search.nsga2 import Nsga2
 from search.random_search import RandomSearch
-from search.registry import AlgorithmSpec
 from search.space import Genotypes, Space
 from search.stopping import Stop
 from supernets.computing import Compute, Remat
@@ -147,9 +148,9 @@ class Latency:
 class Search:
     """What is searched for, and with what effort."""
 
-    algorithm: AlgorithmSpec = Nsga2()
-    """The algorithm that proposes subnets."""
-    rivals: tuple[AlgorithmSpec, ...] = ()
+    algorithm: SearchSpec = Nsga2()
+    """The algorithm that finds subnets."""
+    rivals: tuple[SearchSpec, ...] = ()
     """Further algorithms, each given the same evaluations and seeds."""
     baseline: bool = True
     """Also spend the same evaluations on random search, which any search must beat."""
@@ -195,6 +196,9 @@ class Search:
     """Long-lived workers that evaluate subnets; one for each accelerator."""
     finetune: FineTune | None = None
     """Further training of each subnet of the front, on its own; none if left out."""
+    retrain: Retrain | None = None
+    """Training of each subnet of the front from scratch, to compare; none if left
+    out."""
 
     def __post_init__(self) -> None:
         for name in ("evaluations", "seeds", "examples", "candidates", "evaluators"):
@@ -247,7 +251,7 @@ class Search:
             )
 
     @property
-    def algorithms(self) -> tuple[AlgorithmSpec, ...]:
+    def algorithms(self) -> tuple[SearchSpec, ...]:
         """All algorithms that search, the baseline last."""
         named = (self.algorithm, *self.rivals)
         if self.baseline and not any(isinstance(a, RandomSearch) for a in named):
@@ -345,6 +349,7 @@ class Experiment:
                 raise ValueError(
                     f"nothing computes the metric {metric!r}; there are {known}"
                 )
+        check_gradient(self.search, self.scores)
 
     def _check_adversary(self) -> None:
         """Refuses to attack what has no neighbours."""

@@ -28,12 +28,37 @@ class FineTune:
     """Examples of each update."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {getattr(self, name)}"
-                )
-        if not self.learning_rate > 0:
-            raise ValueError(
-                f"learning_rate must be positive, got {self.learning_rate}"
-            )
+        _check(self.steps, self.batch, self.learning_rate)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Retrain:
+    """Training of each subnet of the front from scratch, beside what it inherits.
+
+    Papers on search tell what a subnet is worth with the weights of the supernet, with
+    those after fine-tuning, and with its own from the start (TangleNAS, Sukthanker et
+    al. 2024, section 5). It starts from the random weights of a new supernet, and
+    learns from the data with AdamW at a rate that falls to 0, in float32 on one device.
+    Its scores are told; what is exported stays as it is.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    steps: int = 300
+    """Updates of each subnet; as many as the supernet had make a fair comparison."""
+    learning_rate: float = 4e-3
+    """Peak learning rate."""
+    batch: int = 32
+    """Examples of each update."""
+
+    def __post_init__(self) -> None:
+        _check(self.steps, self.batch, self.learning_rate)
+
+
+def _check(steps: int, batch: int, learning_rate: float) -> None:
+    for name, count in (("steps", steps), ("batch", batch)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate must be positive, got {learning_rate}")

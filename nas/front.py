@@ -15,6 +15,9 @@ Part = TypeVar("Part")
 FINETUNED = "finetuned_"
 """Before the name of a score that fine-tuning gave."""
 
+RETRAINED = "retrained_"
+"""Before the name of a score that training from scratch gave."""
+
 NOTABLE_MISS = 0.1
 """Share by which a prediction may be off before it is told."""
 
@@ -29,7 +32,8 @@ class Member:
             ``test_error`` as shares, with several tasks also those of each as
             ``loss_TASK`` and so on; ``latency_ms`` as measured, ``params``, ``macs``,
             ``flops`` and ``memory_mb``. After fine-tuning there are the scores that it
-            gave too, as ``finetuned_loss`` and ``finetuned_test_loss``.
+                gave too, as ``finetuned_loss`` and ``finetuned_test_loss``; those of a
+            training from scratch are ``retrained_loss`` and so on.
         predicted: What the search believed.
         why: Why it is on the front.
         weights: Which are exported: those of the supernet, or those fine-tuned where
@@ -59,6 +63,10 @@ class Member:
             if self.metrics.get(name, 0) > 0
         }
         return {n: share for n, share in shares.items() if abs(share) > NOTABLE_MISS}
+
+    def with_scores(self, scores: Mapping[str, float]) -> "Member":
+        """Returns the member with further scores, by name."""
+        return dataclasses.replace(self, metrics={**self.metrics, **scores})
 
     def with_finetuned(self, scores: Mapping[str, float], *, better: bool) -> "Member":
         """Returns the member with scores after fine-tuning.

@@ -16,7 +16,7 @@ from nas.data.dataset import score_in_words
 from nas.earlier import finish_move, has_results, lasting, set_aside
 from nas.errors import UsageError
 from nas.experiment import Experiment
-from nas.front import FINETUNED, Member, load_front
+from nas.front import FINETUNED, RETRAINED, Member, load_front
 from nas.hosts import ALONE, Hosts
 from nas.latency.devices import store_devices
 from nas.metric_names import LATENCY, device_of
@@ -220,13 +220,14 @@ def print_front(run: RunDirectory, console: Console) -> None:
 
 def _told(front: Sequence[Member], shown: Sequence[str]) -> dict[str, str]:
     """Returns the scores that a table tells, with their headings."""
-    tuned = any(FINETUNED in name for member in front for name in member.metrics)
+    known = {name for member in front for name in member.metrics}
     told = {}
     for name in shown:
         words = score_in_words(name).replace(" of ", "\nof ")
         told[f"test_{name}"] = f"test {words}"
-        if tuned:
-            told[f"{FINETUNED}test_{name}"] = f"fine-tuned\n{words}"
+        for before, said in ((FINETUNED, "fine-tuned"), (RETRAINED, "retrained")):
+            if f"{before}test_{name}" in known:
+                told[f"{before}test_{name}"] = f"{said}\n{words}"
     return told
 
 

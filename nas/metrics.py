@@ -1,19 +1,21 @@
 """Metrics of subnets: the cheap ones, and the scores that training ended with."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeGuard
 
 from nas.errors import RunError, UsageError
 from nas.experiment import Experiment, ModelSpec
+from nas.gradient.checks import require_movable
 from nas.latency.devices import stored_devices
-from nas.metric_names import LATENCY, metric_of
+from nas.metric_names import LATENCY, metric_of, module_and_function
 from nas.own_metrics import own_metrics
 from nas.profile import LatencyProfile
 from nas.rundir import RunDirectory, read_json_lines
 from search.constraints import Bound
 from search.problem import Metrics, Problem
 from search.space import Genotypes
+from supernets.gradient_search.specs import GradientSearch
 
 Devices = Mapping[str, LatencyProfile]
 """Profiles by the name of the device."""
@@ -74,6 +76,14 @@ class CheapMetrics:
         for name, profile in self.profiles.items():
             metrics[name] = profile.predict(members, self.model)
         return metrics | own_metrics(self.own, space, members)
+
+    def only(self, names: Collection[str]) -> "CheapMetrics":
+        """Returns the same without the latencies and functions of other names."""
+        return dataclasses.replace(
+            self,
+            profiles={n: given for n, given in self.profiles.items() if n in names},
+            own=tuple(m for m in self.own if module_and_function(m)[1] in names),
+        )
 
     def measured_or(self, genotypes: Genotypes, predicted: Metrics) -> Metrics:
         """Returns latencies as measured, and as predicted where there are none.
@@ -152,8 +162,14 @@ def problem_of(experiment: Experiment, run: RunDirectory) -> Problem:
     )
 
 
+def cheap_of(experiment: Experiment, run: RunDirectory) -> CheapMetrics:
+    """Returns the cheap metrics of an experiment with the profiles of its run."""
+    profile = LatencyProfile.load(run.device)
+    return CheapMetrics.of(experiment, profile, stored_devices(run))
+
+
 def require_askable(experiment: Experiment, problem: Problem) -> None:
-    """Makes sure that each algorithm has something to propose.
+    """Makes sure that each algorithm has something to look at.
 
     Raises:
         UsageError: If the space is not one that it can search.
@@ -161,6 +177,9 @@ def require_askable(experiment: Experiment, problem: Problem) -> None:
     """
     for algorithm in experiment.search.algorithms:
         try:
+            if isinstance(algorithm, GradientSearch):
+                require_movable(problem, algorithm, experiment.scores)
+                continue
             state = algorithm.init(problem, experiment.seed)
             algorithm.ask(problem, state)
         except ValueError as error:

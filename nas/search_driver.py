@@ -5,21 +5,23 @@ the same process; here nothing imports JAX.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from nas.campaigns import campaign_name
+from nas.campaigns import algorithm_of, campaign_name, seeds_of
 from nas.drivers import drive, end_with_parent
 from nas.errors import RunError
 from nas.evaluation import MakeEvaluate
 from nas.evaluators import evaluators, shortage
 from nas.experiment import Experiment
-from nas.metrics import final_validation, problem_of
+from nas.gradient.campaigns import GradientCampaigns
+from nas.metrics import cheap_of, final_validation, problem_of
 from nas.ray_session import cluster_resources, ray_session
 from nas.rundir import RunDirectory, write_json
 from nas.search_display import search_display
@@ -27,6 +29,9 @@ from search.campaign import Progress
 from search.problem import Problem
 from search.tune import Campaign, CampaignError, run_campaigns
 from search.workers import Crew, Workers
+from supernets.gradient_search.specs import GradientSearch
+
+Value = TypeVar("Value")
 
 REFERENCE_MARGIN = 1.05
 """How far the reference of the hypervolume lies beyond the worst values."""
@@ -44,36 +49,48 @@ def main(arguments: Sequence[str]) -> None:
     experiment = run.experiment()
     problem = problem_of(experiment, run)
     campaigns = planned(experiment)
+    reference = reference_point(problem, run)
+    gradient = GradientCampaigns(
+        experiment, problem, cheap_of(experiment, run), reference
+    )
     cores, count = os.cpu_count() or 1, experiment.search.evaluators
     local = cores if address is None else None
     console = Console(stderr=False)
     history: dict[str, list[Progress]] = {campaign.name: [] for campaign in campaigns}
-    budgets = [(campaign.name, campaign.stop.evaluations) for campaign in campaigns]
+    budgets = {campaign.name: campaign.stop.evaluations for campaign in campaigns}
+    budgets |= gradient.budgets
+    if words := gradient.in_words():
+        console.print(words, highlight=False, soft_wrap=True)
     with (
         # One processor more, for the campaign itself.
         ray_session(address, cpus=max(cores, count) + 1),
-        search_display(console, budgets) as show,
+        search_display(console, list(in_order(experiment, budgets).items())) as show,
     ):
 
         def on_progress(latest: Progress, crew: Crew) -> None:
             add_generation(history[latest.campaign], latest)
             show(latest, crew)
 
+        weights = load_file(run.supernet)
+        workers = _workers(count, local, run, console)
         try:
-            run_campaigns(
-                problem,
-                campaigns,
-                reference=reference_point(problem, run),
-                make_evaluate=MakeEvaluate(experiment),
-                weights=load_file(run.supernet),
-                workers=_workers(count, local, run, console),
-                archive=run.archive,
-                storage=run.tune,
-                on_progress=on_progress,
-                halving=experiment.search.fidelity,
-            )
+            gradient.run(run, weights=weights, workers=workers, show=show)
+            if campaigns:
+                run_campaigns(
+                    problem,
+                    campaigns,
+                    reference=reference,
+                    make_evaluate=MakeEvaluate(experiment),
+                    weights=weights,
+                    workers=workers,
+                    archive=run.archive,
+                    storage=run.tune,
+                    on_progress=on_progress,
+                    halving=experiment.search.fidelity,
+                )
         except CampaignError as error:
             raise RunError(str(error)) from error
+    histories = {**history, **gradient.history()}
     write_json(
         run.campaigns,
         {
@@ -81,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
                 "evaluations": [row.evaluations for row in rows],
                 "hypervolume": [row.hypervolume for row in rows],
             }
-            for name, rows in history.items()
+            for name, rows in in_order(experiment, histories).items()
         },
     )
 
@@ -107,9 +124,8 @@ def _workers(
 
 
 def planned(experiment: Experiment) -> list[Campaign]:
-    """Returns the campaigns of an experiment: each algorithm from each seed."""
+    """Returns the campaigns that ask and tell: each such algorithm from each seed."""
     search = experiment.search
-    first = experiment.seed if search.seed is None else search.seed
     return [
         Campaign(
             name=campaign_name(algorithm, seed if search.seeds > 1 else None),
@@ -118,8 +134,18 @@ def planned(experiment: Experiment) -> list[Campaign]:
             stop=search.stop,
         )
         for algorithm in search.algorithms
-        for seed in range(first, first + search.seeds)
+        if not isinstance(algorithm, GradientSearch)
+        for seed in seeds_of(experiment)
     ]
+
+
+def in_order(
+    experiment: Experiment, campaigns: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Returns what there is for each campaign, in the order of the algorithms."""
+    names = [type(algorithm).__name__ for algorithm in experiment.search.algorithms]
+    order = sorted(campaigns, key=lambda name: names.index(algorithm_of(name)))
+    return {name: campaigns[name] for name in order}
 
 
 def reference_point(

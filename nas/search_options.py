@@ -6,19 +6,20 @@ import difflib
 from collections.abc import Sequence
 from typing import get_args
 
+from nas.algorithms import SearchSpec
 from nas.errors import UsageError
 from nas.experiment import Experiment, Search
 from search.constraints import Bound
-from search.registry import AlgorithmSpec
 
-KINDS = {kind.__name__: kind for kind in get_args(AlgorithmSpec)}
+KINDS = {kind.__name__: kind for kind in get_args(SearchSpec)}
 """Every algorithm that may be named."""
 
 HELP = f"""\
 On the directory of a run, these search its trained supernet again:
 
   --constraint "METRIC<=NUMBER"  a limit, for all that there were; may be repeated
-  --algorithm NAME [NAME ...]    who searches: {", ".join(KINDS)}
+  --algorithm NAME [NAME ...]    who searches: {", ".join(KINDS)}; the beginning
+                                 of a name will do, as gradient
   --evaluations N                subnets that each campaign looks at
   --seed N                       (first) seed of the campaigns
 
@@ -64,16 +65,21 @@ def parse_search(
         raise UsageError(f"nas search: {error}") from error
 
 
-def _chosen(search: Search, names: Sequence[str]) -> list[AlgorithmSpec]:
+def _chosen(search: Search, names: Sequence[str]) -> list[SearchSpec]:
     """Returns the named algorithms: as the recipe has them, or as usual."""
     held = {type(algorithm).__name__: algorithm for algorithm in search.algorithms}
-    return [held.get(name) or _kind(name)() for name in names]
+    whole = [_whole(name) for name in names]
+    return [held.get(name) or KINDS[name]() for name in whole]
 
 
-def _kind(name: str) -> type[AlgorithmSpec]:
-    if name in KINDS:
-        return KINDS[name]
+def _whole(name: str) -> str:
+    """Returns the name of the algorithm that is meant."""
     lower = {known.lower(): known for known in KINDS}
-    near = difflib.get_close_matches(name.lower(), lower, cutoff=0.5)
+    if name.lower() in lower:
+        return lower[name.lower()]
+    begun = [word for word in lower if name and word.startswith(name.lower())]
+    if len(begun) == 1:
+        return lower[begun[0]]
+    near = begun or difflib.get_close_matches(name.lower(), lower, cutoff=0.5)
     hint = f"did you mean {' or '.join(lower[word] for word in near)}? " if near else ""
     raise UsageError(f"no algorithm {name!r}: {hint}There are {', '.join(KINDS)}")

@@ -140,6 +140,21 @@ class _Listener(tune.Callback):
             self._on_progress(progress, result["crew"])
 
 
+def keep_archive(path: Path) -> Any:  # noqa: ANN401 - Ray's handles are untyped
+    """Starts the keeper of an archive beside this process, and returns its handle.
+
+    Args:
+        path: File of JSON lines on this machine.
+    """
+    here = NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    keeper = ray.remote(ArchiveKeeper).options(
+        num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
+    )
+    return keeper.remote(path)
+
+
 def run_campaigns(
     problem: Problem,
     campaigns: Sequence[Campaign],
@@ -174,18 +189,12 @@ def run_campaigns(
     Raises:
         CampaignError: If a campaign failed; what was evaluated is kept.
     """
-    here = NodeAffinitySchedulingStrategy(
-        ray.get_runtime_context().get_node_id(), soft=False
-    )
-    keeper = ray.remote(ArchiveKeeper).options(
-        num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
-    )
     job = _Job(
         problem=problem,
         reference=reference,
         make_evaluate=make_evaluate,
         weights=ray.put(dict(weights)),
-        archive=keeper.remote(archive),
+        archive=keep_archive(archive),
         workers=workers,
         halving=halving,
     )

@@ -29,13 +29,15 @@ from nas.report import drawing
 from nas.rundir import RunDirectory, write_bytes, write_json
 from nas.search_driver import reference_point
 from search.algorithm import Algorithm
+from search.answering import Evaluate
 from search.archive import Archive
-from search.campaign import Evaluate, run_campaign
+from search.campaign import run_campaign
 from search.fidelity import WHOLE, Part, Rungs, SuccessiveHalving
 from search.predictors.scores import kendall_tau, top_regret
 from search.problem import Metrics, Problem
 from search.space import Genotypes
 from search.workers import CHUNK, EvaluateBatch
+from supernets.gradient_search.specs import GradientSearch
 
 RESULTS = Path(__file__).parent.parent / "results"
 COMMAND = "uv run python -m experiments.benchmarks.fidelity --run runs/quickstart"
@@ -61,6 +63,9 @@ def main() -> None:
     options = parser.parse_args()
     run = RunDirectory(options.run)
     experiment = in_pieces(run.experiment())
+    algorithm = experiment.search.algorithm
+    if isinstance(algorithm, GradientSearch):
+        parser.error(f"{options.run} is searched by gradient, not in generations")
     problem, scorer = problem_of(experiment, run), Scorer(experiment, run)
     score = experiment.shown[0]
     results = {
@@ -71,7 +76,7 @@ def main() -> None:
         "ranking": rankings(table(problem, scorer, options.subnets, score)),
         "search": searches(
             problem,
-            experiment.search.algorithm,
+            algorithm,
             scorer,
             reference_point(problem, run),
             evaluations=options.evaluations,

@@ -180,6 +180,8 @@ def _columns(data: ReportData) -> list[Column]:
         scores.append((f"test_{score}", f"Test {name.lower()}", unit, words.column))
         tuned = f"Fine-tuned test {name.lower()}"
         scores.append((f"finetuned_test_{score}", tuned, unit, words.column))
+        again = f"Retrained test {name.lower()}"
+        scores.append((f"retrained_test_{score}", again, unit, words.column))
         scores.append((score, f"Search {name.lower()}", unit, words.column))
     wanted = (
         *scores,

@@ -1,11 +1,19 @@
 """A whole search by gradient: steps, decoded subnets, and the best of them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from search.space import Genotype, Genotypes
 from supernets.gradient_search.decoding import Improbability, decode, relative_excess
@@ -87,19 +95,74 @@ def search(
     Raises:
         ValueError: If no subnet within the limits was found.
     """
+    going = rounds(
+        step,
+        state,
+        batches,
+        limits,
+        evaluate,
+        key=key,
+        start=start,
+        known=known,
+        on_step=on_step,
+    )
+    while True:
+        try:
+            next(going)
+        except StopIteration as end:
+            return end.value
+
+
+def rounds(
+    step: CompiledSearchStep,
+    state: SearchState,
+    batches: Callable[[int], Batches],
+    limits: Limits,
+    evaluate: Evaluate,
+    *,
+    key: Array,
+    start: int = 0,
+    known: Iterable[Candidate] = (),
+    most: int | None = None,
+    on_step: OnStep | None = None,
+) -> Generator[int, None, Found]:
+    """Does what `search` does, yielding whenever it has looked at subnets.
+
+    Args:
+        step: What each does.
+        state: Before the first.
+        batches: Of the step of a number.
+        limits: Of what is bounded.
+        evaluate: Of the subnets that are decoded.
+        key: Of all randomness.
+        start: Steps that were done before the state was saved.
+        known: What was evaluated then, or in a search of the same weights.
+        most: Subnets that are looked at, at most, with those that are known.
+        on_step: Told of each step.
+
+    Yields:
+        How many steps were done.
+
+    Raises:
+        ValueError: If no subnet within the limits was found.
+    """
     spec = step.spec
-    tried = _Tried(step, limits, evaluate, known)
+    tried = _Tried(step, limits, evaluate, known, most)
     for number in range(start, spec.steps):
         state, metrics = step(state, batches(number), limits, number, key=key)
         last = number == spec.steps - 1
         due = (number + 1) % spec.decode_every == 0
-        if last or (due and isinstance(spec.regime, TwoStage)):
+        looks = last or (due and isinstance(spec.regime, TwoStage))
+        if looks:
             tried.decode(state, number)
         if on_step is not None:
             on_step(number, state, metrics)
+        if looks:
+            yield number + 1
     if start >= spec.steps:
         tried.decode(state, spec.steps - 1)
-    tried.refine(state)
+    for _ in tried.refine(state):
+        yield spec.steps
     return Found(tried.best(), tuple(tried.candidates.values()), state)
 
 
@@ -154,9 +217,11 @@ class _Tried:
         limits: Limits,
         evaluate: Evaluate,
         known: Iterable[Candidate],
+        most: int | None = None,
     ) -> None:
         self.step, self.limits, self.evaluate = step, limits, evaluate
         self.candidates = {candidate.genotype: candidate for candidate in known}
+        self.most = sys.maxsize if most is None else most
 
     def decode(self, state: SearchState, number: int) -> None:
         """Evaluates the subnet that the state of a step stands for."""
@@ -164,11 +229,14 @@ class _Tried:
         genotype = decode(self.step.space, rows, self.excess)
         if genotype is None:
             raise ValueError(f"found no subnet within {dict(self.limits)}")
-        self._add(state, genotype)
+        self._add(state, genotype[None], self.most)
 
-    def refine(self, state: SearchState) -> None:
-        """Moves on from the best by steps and pairs of steps, as long as it helps."""
-        end = len(self.candidates) + self.step.spec.refine
+    def refine(self, state: SearchState) -> Iterator[None]:
+        """Moves on from the best by steps and pairs of steps, as long as it helps.
+
+        Yields after each such move.
+        """
+        end = min(len(self.candidates) + self.step.spec.refine, self.most)
         base = None
         while base != self.best() and len(self.candidates) < end:
             base = self.best()
@@ -178,6 +246,7 @@ class _Tried:
             pairs = pairs_of_steps(self.step.space, genotype, steps, losses - base.loss)
             within = pairs[self.excess(pairs) == 0]
             self._evaluated(state, within[:PAIRS], end)
+            yield
 
     def _by_probability(self, state: SearchState, genotype: Genotype) -> Genotypes:
         """Returns the members one step away, the most probable first."""
@@ -188,13 +257,10 @@ class _Tried:
 
     def _evaluated(
         self, state: SearchState, genotypes: Genotypes, end: int
-    ) -> tuple[Genotypes, Float[np.ndarray, " population"]]:
+    ) -> tuple[Int[np.ndarray, "kept genes"], Float[np.ndarray, " kept"]]:
         """Returns the subnets that the budget allows to evaluate, with their losses."""
+        self._add(state, genotypes, end)
         names = [tuple(row) for row in genotypes.tolist()]
-        for genotype in genotypes:
-            if len(self.candidates) >= end:
-                break
-            self._add(state, genotype)
         known = np.asarray([name in self.candidates for name in names], bool)
         losses = [
             self.candidates[name].loss for name in names if name in self.candidates
@@ -213,8 +279,12 @@ class _Tried:
         """Returns by how much subnets break limits, relative to them, summed."""
         return relative_excess(self.step.prices, self.limits, genotypes)
 
-    def _add(self, state: SearchState, genotype: Genotype) -> None:
-        name = tuple(genotype.tolist())
-        if name not in self.candidates:
-            loss = self.evaluate(state.params, genotype[None])
-            self.candidates[name] = Candidate(name, float(loss[0]))
+    def _add(self, state: SearchState, genotypes: Genotypes, end: int) -> None:
+        """Evaluates those that were not yet, together, until there are so many."""
+        names = dict.fromkeys(tuple(row) for row in genotypes.tolist())
+        new = [name for name in names if name not in self.candidates]
+        new = new[: max(0, end - len(self.candidates))]
+        if new:
+            losses = self.evaluate(state.params, np.asarray(new, np.int32))
+            for name, loss in zip(new, losses.tolist(), strict=True):
+                self.candidates[name] = Candidate(name, loss)

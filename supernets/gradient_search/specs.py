@@ -82,6 +82,12 @@ class GradientSearch:
 
     steps: int = 300
     """Batches that the architecture learns from, for each set of bounds."""
+    batch: int = 32
+    """Examples in each of them."""
+    sweep: int = 4
+    """Limits of each objective that needs no evaluation, spread evenly up to its bound,
+    or to the largest subnet's value; each gives a search of its own, whose best subnet
+    is a point of the front."""
     regime: RegimeSpec = TwoStage()
     """What moves in a step."""
     sampling: SamplingSpec = Dirichlet()
@@ -103,9 +109,13 @@ class GradientSearch:
     refine: int = 64
     """Subnets that are evaluated after the last step, at most: those one or two choices
     away from the best."""
+    prune: bool = True
+    """Stop searches that are behind those of other seeds within the same bounds (ASHA),
+    where there are several seeds. Off, every seed is searched to its end, as for a fair
+    comparison with other algorithms."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "samples", "decode_every"):
+        for name in ("steps", "batch", "sweep", "samples", "decode_every"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}"

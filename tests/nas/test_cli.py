@@ -317,7 +317,7 @@ def test_the_same_search_is_not_done_again(capsys, recipe, stages, tmp_path):
     ("arguments", "code", "message"),
     [
         (["search", "out", "--constraint", "latency_ms<=1e-9"], 3, "no architecture"),
-        (["search", "out", "--algorithm", "nsga"], 2, "did you mean Nsga2?"),
+        (["search", "out", "--algorithm", "nsgX"], 2, "did you mean Nsga2?"),
         (["search", "out", "--search.examples", "3"], 2, "search.examples: 32 -> 3"),
         (["report", "out", "--search.evaluations", "3"], 2, "was searched otherwise"),
         (["report", "out", "out"], 2, "out is given twice"),

@@ -7,12 +7,19 @@ from nas.experiment import Experiment, Search
 from nas.metrics import make_problem
 from nas.ray_session import LOCAL_DEFAULTS, with_defaults
 from nas.rundir import RunDirectory, append_json_line
-from nas.search_driver import REFERENCE_MARGIN, add_generation, planned, reference_point
+from nas.search_driver import (
+    REFERENCE_MARGIN,
+    add_generation,
+    in_order,
+    planned,
+    reference_point,
+)
 from search.campaign import Progress
 from search.local_search import LocalSearch
 from search.nsga2 import Nsga2
 from search.random_search import RandomSearch
 from supernets.decoder.spec import Decoder
+from supernets.gradient_search.specs import GradientSearch
 
 MODEL = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)
 
@@ -54,6 +61,19 @@ def test_every_algorithm_is_planned_from_every_seed():
     }
     (first, *_) = planned(experiment_with(seed=9))
     assert (first.name, first.seed) == ("Nsga2", 9)
+
+
+def test_a_search_by_gradient_has_campaigns_of_its_own_in_the_order_of_algorithms():
+    experiment = experiment_with(algorithm=Nsga2(), rivals=(GradientSearch(),), seeds=2)
+    assert "GradientSearch" not in {algorithm_of(c.name) for c in planned(experiment)}
+    names = ["RandomSearch seed 5", "GradientSearch seed 6", "Nsga2 seed 5"]
+    told = dict.fromkeys((*names, "GradientSearch seed 5"), 1)
+    assert list(in_order(experiment, told)) == [
+        "Nsga2 seed 5",
+        "GradientSearch seed 6",
+        "GradientSearch seed 5",
+        "RandomSearch seed 5",
+    ]
 
 
 def reference(tmp_path, *constraints, objectives=("loss", "params")):

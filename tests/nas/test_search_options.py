@@ -10,6 +10,7 @@ from nas.search_options import HELP, KINDS, parse_search
 from search.local_search import LocalSearch
 from search.nsga2 import Nsga2
 from search.random_search import RandomSearch
+from supernets.gradient_search.specs import GradientSearch
 
 EXPERIMENT = load_recipe("experiments.quickstart")
 
@@ -54,10 +55,29 @@ def test_algorithms_are_named_and_keep_the_settings_of_the_recipe():
 
 
 @pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("gradient", GradientSearch),
+        ("nsga", Nsga2),
+        ("LOCALsearch", LocalSearch),
+        ("RandomSearch", RandomSearch),
+    ],
+)
+def test_the_beginning_of_a_name_will_do(name, kind):
+    assert parsed("--algorithm", name)[0].search.algorithm == kind()
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--algorithm", "nsga"], r"no algorithm 'nsga': did you mean Nsga2\?"),
-        (["--algorithm", "localsearch"], r"did you mean LocalSearch"),
+        (["--algorithm", "nsag2"], r"no algorithm 'nsag2': did you mean Nsga2\?"),
+        (["--algorithm", "grdient"], r"did you mean GradientSearch"),
+        (["--algorithm", "r"], r"'r': did you mean RegularizedEvolution or RandomS"),
+        (["--algorithm", ""], r"no algorithm '': There are"),
+        (
+            ["--algorithm", "gradient", "--evaluations", "3"],
+            "needs 2 for each of its 4",
+        ),
         (["--algorithm", "zzz"], r"no algorithm 'zzz': There are .*RandomSearch"),
         (["--algorithm", "Nsga2", "Nsga2"], "name Nsga2 twice"),
         (["--constraint", "latency_ms < 3"], "unknown operator '<'"),

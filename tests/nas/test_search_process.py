@@ -142,6 +142,42 @@ def test_a_search_killed_in_the_middle_ends_as_if_it_had_not_been(
     assert run.campaigns.read_text() == whole[0].campaigns.read_text()
 
 
+GRADIENT = (
+    *("--algorithm", "gradient", "--search.evaluators", "2"),
+    *("--search.algorithm.steps", "40", "--search.algorithm.batch", "4"),
+)
+
+
+def test_a_search_by_gradient_killed_in_the_middle_ends_as_if_it_had_not_been(
+    measured, environment, tmp_path
+):
+    whole = copied(measured, tmp_path / "whole")
+    said = done(nas("search", whole.path, *GRADIENT), environment)
+    assert "search by gradient of the loss: latency_ms <= " in said
+    assert "search: GradientSearch, " in said
+    run, mark = copied(measured, tmp_path / "killed"), str(tmp_path)
+    process = subprocess.Popen(
+        nas("search", run.path, *GRADIENT),
+        env={**environment, MARK: mark},
+        stdout=subprocess.DEVNULL,
+    )
+    wait_until(lambda: lines(run) >= 3, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = archived(run)
+    assert len(before) < len(archived(whole))
+    wait_until(lambda: not marked(mark))
+
+    done(nas("search", run.path, *GRADIENT), environment)
+    assert archived(run)[: len(before)] == before
+    # Bounds are searched side by side, so only their order may be another.
+    assert {g: m for g, m, *_ in archived(run)} == {
+        g: m for g, m, *_ in archived(whole)
+    }
+    assert lines(run) == len(archived(run))
+    assert run.campaigns.read_text() == whole.campaigns.read_text()
+
+
 @pytest.fixture(scope="module")
 def cluster(environment):
     """A cluster whose head, where commands are given, has nothing to compute with."""

@@ -15,7 +15,7 @@ from nas.data import StdlibText
 from nas.errors import RunError
 from nas.experiment import Experiment, Search
 from nas.export import Source
-from nas.finetuning import FineTune
+from nas.finetuning import FineTune, Retrain
 from nas.front import Member, load_front, write_front
 from nas.rundir import RunDirectory
 from nas.stages.context import Context
@@ -149,6 +149,29 @@ def test_a_loss_that_is_not_finite_is_told_with_its_subnet(monkeypatch, tmp_path
     assert not context.run.finetuned.exists()
 
 
+def test_subnets_trained_from_scratch_are_told_beside_what_they_inherit(tmp_path):
+    again = Retrain(steps=2, learning_rate=1e-2, batch=4)
+    search = dataclasses.replace(EXPERIMENT.search, finetune=None, retrain=again)
+    context = context_at(tmp_path, dataclasses.replace(EXPERIMENT, search=search))
+    stage.finetune(context)
+    for member in load_front(context.run.front):
+        assert member.metrics["loss"] == 9.0
+        assert member.metrics["retrained_loss"] > 0
+        assert 0 < member.metrics["retrained_test_error"] <= 1
+        assert "finetuned_loss" not in member.metrics
+        assert member.weights == "inherited"
+        stored = load_file(
+            context.run.finetuned / "retrained" / member.id / "model.safetensors"
+        )
+        inherited = MODEL.extract(load_supernet(context.run), member.arch)
+        for name, weight in flat_weights(inherited).items():
+            assert stored[name].shape == weight.shape
+    before = context.run.front.read_bytes()
+    stage.finetune(context)
+    assert context.run.front.read_bytes() == before
+    assert said(context).count("retrain: 4/4 steps") >= 1
+
+
 def test_without_it_the_front_stays_as_it_is(tmp_path):
     search = dataclasses.replace(EXPERIMENT.search, finetune=None)
     context = context_at(tmp_path, dataclasses.replace(EXPERIMENT, search=search))
@@ -158,6 +181,7 @@ def test_without_it_the_front_stays_as_it_is(tmp_path):
     assert said(context) == ""
 
 
+@pytest.mark.parametrize("kind", [FineTune, Retrain])
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -167,6 +191,6 @@ def test_without_it_the_front_stays_as_it_is(tmp_path):
         ({"learning_rate": math.nan}, "learning_rate must be positive, got nan"),
     ],
 )
-def test_values_out_of_range_are_refused(values, message):
+def test_values_out_of_range_are_refused(kind, values, message):
     with pytest.raises(ValueError, match=message):
-        FineTune(**values)
+        kind(**values)

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from supernets.gradient_search.network import mixed_network
-from supernets.gradient_search.search import Candidate, search, sweep
+from supernets.gradient_search.search import Candidate, rounds, search, sweep
 from supernets.gradient_search.specs import Alternating, GradientSearch
 from supernets.gradient_search.state import Batches, from_arrays, to_arrays
 from supernets.gradient_search.step import make_search_step
@@ -58,6 +58,25 @@ def test_the_best_student_within_each_limit_is_found(limit):
     allowed = np.asarray(HIDDEN.values) <= limit
     best = np.argmin(np.where(allowed, all_losses, np.inf))
     assert found.best == Candidate((best,), float(all_losses[best]))
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_rounds_look_at_no_more_subnets_than_they_may(most):
+    step, _ = started(SHORT)
+    state = step.initial_state(trained(0), key=jax.random.key(0))
+    asked = []
+
+    def counted(params, genotypes):
+        asked.extend(genotypes[:, 0].tolist())
+        return evaluate(params, genotypes)
+
+    key = jax.random.key(KEY_SEED)
+    going = rounds(step, state, batches, LIMITS, counted, key=key, most=most)
+    done = list(going)
+    assert done[:3] == [10, 20, 30]
+    assert set(done[3:]) <= {30}
+    # None is asked for twice.
+    assert 1 <= len(asked) == len(set(asked)) <= most
 
 
 def test_a_search_goes_on_from_a_saved_state():
