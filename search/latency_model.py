@@ -53,7 +53,9 @@ class LatencyModel:
                 f"the latency model has {len(self.weights)} terms, the supernet gives "
                 f"{terms.shape[1]}; measure this device for this model"
             )
-        return terms @ np.asarray(self.weights)
+        # Row by row: a matrix product may round a row by what stands beside it, and a
+        # subnet's price must not depend on the subnets it is priced with.
+        return (terms * np.asarray(self.weights)).sum(1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ by anyone, and the front that each algorithm found from the first seed. Give the
 of the run a bound on latency, as the quick start has, and keep the machine quiet.
 
 Writes `experiments/results/gradient.json` and `gradient.png`. It takes four times what
-ten searches by gradient do.
+ten searches by gradient do: about an hour on two cores.
 """
 
 import argparse
@@ -56,7 +56,7 @@ from supernets.gradient_search.specs import GradientSearch
 RESULTS = Path(__file__).parent.parent / "results"
 COMMAND = "uv run python -m experiments.benchmarks.gradient --run runs/quickstart"
 
-SEEDS, STEPS, EVALUATIONS = 10, 100, 256
+SEEDS, STEPS, BATCH, EVALUATIONS = 10, 100, 8, 128
 
 POINTS = 40
 """Of each curve over time."""
@@ -106,7 +106,7 @@ def main() -> None:
     """Measures and records."""
     options = _options()
     run = RunDirectory(options.run)
-    spec = GradientSearch(steps=options.steps)
+    spec = GradientSearch(steps=options.steps, batch=options.batch)
     experiment = run.experiment()
     problem = problem_of(experiment, run)
     contest = Contest(
@@ -132,6 +132,7 @@ def _options() -> argparse.Namespace:
     for name, default, words in (
         ("seeds", SEEDS, "how many seeds"),
         ("steps", STEPS, "steps of each search by gradient"),
+        ("batch", BATCH, "examples in each of them"),
         ("evaluations", EVALUATIONS, "subnets that it looks at, at most"),
     ):
         words = f"{words} (default: {default})"
