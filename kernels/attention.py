@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
+import jax
 from jaxtyping import Array, Float
 from typing_extensions import override
 
@@ -16,18 +17,30 @@ from kernels.dot_product import (
     attend_backward,
     dot_product_attention,
 )
-from kernels.extents import Extent, resized, restrict_axes
+from kernels.extents import Extent, Fixed, resized, restrict_axes
 from kernels.operation import Call, Extents, Operation, Sizes, active, prefix, static
+from kernels.quantization.roundings import (
+    Rounding,
+    refusal,
+    rounded_by,
+    while_running,
+)
 from kernels.rotary import RotaryAngles, rotary_angles, rotate
 
 
 class AttentionWeights(NamedTuple):
-    """Full-size projections; query heads are grouped in order over key-value heads."""
+    """Full-size projections; query heads are grouped in order over key-value heads.
+
+    What they multiply may be rounded: ``inputs`` are what query, key and value read,
+    ``mixed`` is what the output projection does.
+    """
 
     query: Float[Array, "features heads head_dim"]
     key: Float[Array, "features kv_heads head_dim"]
     value: Float[Array, "features kv_heads head_dim"]
     output: Float[Array, "heads head_dim features"]
+    inputs: Rounding | None = None
+    mixed: Rounding | None = None
 
     @property
     def group(self) -> int:
@@ -116,6 +129,8 @@ class SelfAttention(Operation):
             into(weights.key, kv_heads),
             into(weights.value, kv_heads),
             restrict_axes(weights.output, {0: heads, 2: features}),
+            while_running(weights.inputs, extents),
+            while_running(weights.mixed, extents),
         )
         return static(self, masked.query.shape[:2], x, masked)
 
@@ -124,13 +139,15 @@ class SelfAttention(Operation):
         self, sizes: Sizes, x: Array, weights: AttentionWeights
     ) -> tuple[Array, Saved]:
         z, cut = self._active(sizes, x, weights)
+        z = rounded_by(z, cut.inputs)
         angles = self._angles(weights)
         query = _rotated(self._split(z @ _flat(cut.query), cut.query), angles)
         key = _rotated(self._split(z @ _flat(cut.key), cut.key), angles)
         value = self._split(z @ _flat(cut.value), cut.value)
         mixed, probabilities = attend(query, key, value, causal=self.causal)
         merged = _merge(mixed)
-        y = merged @ cut.output.reshape(merged.shape[1], sizes[0])
+        output = cut.output.reshape(merged.shape[1], sizes[0])
+        y = rounded_by(merged, cut.mixed) @ output
         return y, (query, key, value, probabilities, merged)
 
     @override
@@ -142,10 +159,13 @@ class SelfAttention(Operation):
         saved: Saved,
         gradient: Array,
     ) -> tuple[Array, AttentionWeights]:
-        z, cut = self._active(sizes, x, weights)
+        x, cut = self._active(sizes, x, weights)
+        z, pull_inputs = jax.vjp(rounded_by, x, cut.inputs)
         query, key, value, probabilities, merged = saved
+        read, pull_mixed = jax.vjp(rounded_by, merged, cut.mixed)
         y_grad = prefix(gradient, None, sizes[0])
-        merged_grad = y_grad @ cut.output.reshape(merged.shape[1], sizes[0]).T
+        output = cut.output.reshape(merged.shape[1], sizes[0])
+        merged_grad, mixed_grad = pull_mixed(y_grad @ output.T)
         mixed = self._split(merged, cut.query)
         query_grad, key_grad, value_grad = attend_backward(
             (query, key, value, probabilities, mixed),
@@ -158,11 +178,14 @@ class SelfAttention(Operation):
         value_grad = _merge(value_grad)
         x_grad = query_grad @ _flat(cut.query).T
         x_grad = x_grad + key_grad @ _flat(cut.key).T + value_grad @ _flat(cut.value).T
+        x_grad, inputs_grad = pull_inputs(x_grad)
         return x_grad, AttentionWeights(
             (z.T @ query_grad).reshape(cut.query.shape),
             (z.T @ key_grad).reshape(cut.key.shape),
             (z.T @ value_grad).reshape(cut.value.shape),
-            (merged.T @ y_grad).reshape(cut.output.shape),
+            (read.T @ y_grad).reshape(cut.output.shape),
+            inputs_grad,
+            mixed_grad,
         )
 
     @override
@@ -190,7 +213,8 @@ class SelfAttention(Operation):
 
     @override
     def refuses_tiles(self, x: Array, weights: AttentionWeights) -> str | None:
-        return tiles.refusal(x, *_flat(weights.query).shape)
+        rounds = refusal(weights.inputs, weights.mixed)
+        return rounds or tiles.refusal(x, *_flat(weights.query).shape)
 
     @override
     def work(self, sizes: Sizes, x: Array, weights: AttentionWeights) -> int:
@@ -211,11 +235,14 @@ class SelfAttention(Operation):
     ) -> tuple[Array, AttentionWeights]:
         features, heads = sizes
         kv_heads = heads // self.group
+        extents = Fixed(features), Fixed(heads)
         cut = AttentionWeights(
             active(weights.query, x, features, heads, None),
             active(weights.key, x, features, kv_heads, None),
             active(weights.value, x, features, kv_heads, None),
             active(weights.output, x, heads, None, features),
+            while_running(weights.inputs, extents),
+            while_running(weights.mixed, extents),
         )
         return prefix(x, None, features), cut
 

@@ -16,7 +16,7 @@ that the operation is skipped.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -177,6 +177,23 @@ def active_size(extent: Extent) -> int | Float[Array, ""]:
     if isinstance(extent, Indexed):
         return jnp.asarray(extent.choices, jnp.float32)[extent.index]
     return jnp.sum(extent.weights * jnp.asarray(extent.choices, extent.weights.dtype))
+
+
+def runs(extents: Iterable[Extent]) -> Bool[Array, ""] | None:
+    """Returns whether an operation runs, as it does unless one of its sizes is 0.
+
+    None, where that is certain.
+    """
+    masks = [
+        prefix_mask(extent, 1)[0].astype(bool)
+        for extent in extents
+        if _smallest_size(extent) == 0
+    ]
+    return functools.reduce(jnp.logical_and, masks) if masks else None
+
+
+def _smallest_size(extent: Extent) -> int:
+    return extent.size if isinstance(extent, Fixed) else min(extent.choices)
 
 
 def prefix_mask(extent: Extent, full: int) -> Array:

@@ -9,16 +9,28 @@ from jaxtyping import Array, Float
 from typing_extensions import override
 
 from kernels import dispatch, parallel, tiles
-from kernels.extents import Extent, largest_size, restrict_axes
+from kernels.extents import Extent, Fixed, largest_size, restrict_axes
 from kernels.operation import Call, Extents, Operation, Sizes, active, prefix, static
+from kernels.quantization.roundings import (
+    Rounding,
+    refusal,
+    rounded_by,
+    while_running,
+)
 
 
 class FeedForwardWeights(NamedTuple):
-    """Full-size weights; without a gate the network is plain."""
+    """Full-size weights; without a gate the network is plain.
+
+    What they multiply may be rounded: ``inputs`` are what up and gate read, ``hidden``
+    what down does.
+    """
 
     up: Float[Array, "features hidden"]
     down: Float[Array, "hidden features"]
     gate: Float[Array, "features hidden"] | None = None
+    inputs: Rounding | None = None
+    hidden: Rounding | None = None
 
 
 UNIT_AXES = {"up": 1, "down": 0, "gate": 1}
@@ -62,6 +74,8 @@ class FeedForward(Operation):
             into(weights.up),
             restrict_axes(weights.down, {0: hidden, 1: features}),
             None if weights.gate is None else into(weights.gate),
+            while_running(weights.inputs, extents),
+            while_running(weights.hidden, extents),
         )
         return static(self, masked.up.shape, x, masked)
 
@@ -70,8 +84,9 @@ class FeedForward(Operation):
         self, sizes: Sizes, x: Array, weights: FeedForwardWeights
     ) -> tuple[Array, Saved]:
         z, cut = _active(sizes, x, weights)
+        z = rounded_by(z, cut.inputs)
         saved = z @ cut.up, None if cut.gate is None else z @ cut.gate
-        return _activate(*saved) @ cut.down, saved
+        return rounded_by(activate(*saved), cut.hidden) @ cut.down, saved
 
     @override
     def backward(
@@ -82,17 +97,25 @@ class FeedForward(Operation):
         saved: Saved,
         gradient: Array,
     ) -> tuple[Array, FeedForwardWeights]:
-        z, cut = _active(sizes, x, weights)
+        x, cut = _active(sizes, x, weights)
+        z, pull_inputs = jax.vjp(rounded_by, x, cut.inputs)
         y_grad = prefix(gradient, None, sizes[0])
-        units, pull = jax.vjp(_activate, *saved)
-        up_grad, gate_grad = pull(y_grad @ cut.down.T)
+        units, pull = jax.vjp(activate, *saved)
+        units, pull_hidden = jax.vjp(rounded_by, units, cut.hidden)
+        units_grad, hidden_grad = pull_hidden(y_grad @ cut.down.T)
+        up_grad, gate_grad = pull(units_grad)
         x_grad = up_grad @ cut.up.T
         gate_weight_grad = None
         if cut.gate is not None:
             x_grad = x_grad + gate_grad @ cut.gate.T
             gate_weight_grad = z.T @ gate_grad
+        x_grad, inputs_grad = pull_inputs(x_grad)
         return x_grad, FeedForwardWeights(
-            z.T @ up_grad, units.T @ y_grad, gate_weight_grad
+            z.T @ up_grad,
+            units.T @ y_grad,
+            gate_weight_grad,
+            inputs_grad,
+            hidden_grad,
         )
 
     @override
@@ -107,7 +130,8 @@ class FeedForward(Operation):
 
     @override
     def refuses_tiles(self, x: Array, weights: FeedForwardWeights) -> str | None:
-        return tiles.refusal(x, *weights.up.shape)
+        rounds = refusal(weights.inputs, weights.hidden)
+        return rounds or tiles.refusal(x, *weights.up.shape)
 
     @override
     def work(self, sizes: Sizes, x: Array, weights: FeedForwardWeights) -> int:
@@ -123,13 +147,17 @@ def _active(
     sizes: Sizes, x: Array, weights: FeedForwardWeights
 ) -> tuple[Array, FeedForwardWeights]:
     features, hidden = sizes
+    extents = Fixed(features), Fixed(hidden)
     cut = FeedForwardWeights(
         active(weights.up, x, features, hidden),
         active(weights.down, x, hidden, features),
         None if weights.gate is None else active(weights.gate, x, features, hidden),
+        while_running(weights.inputs, extents),
+        while_running(weights.hidden, extents),
     )
     return prefix(x, None, features), cut
 
 
-def _activate(up: Units, gate: Units | None) -> Units:
+def activate(up: Units, gate: Units | None) -> Units:
+    """Returns what the down projection reads, of what enters the activation."""
     return jax.nn.gelu(up) if gate is None else jax.nn.silu(gate) * up

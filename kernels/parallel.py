@@ -91,14 +91,16 @@ def split(weights: Any, axes: Mapping[str, int]) -> Tree:  # noqa: ANN401 - name
 
     Args:
         weights: Those that are not there are None.
-        axes: By name, the axis that holds units.
+        axes: By name, the axis that holds units; every device has all of the others.
     """
-    held = weights._asdict()
-    specs = {
-        name: None if held[name] is None else spec_of(axis)
-        for name, axis in axes.items()
-    }
-    return weights._replace(**specs)
+
+    def specs(name: str, held: Tree) -> Tree:
+        spec = spec_of(axes[name]) if name in axes else PartitionSpec()
+        structure = jax.tree.structure(held)
+        return jax.tree.unflatten(structure, [spec] * structure.num_leaves)
+
+    found = {name: specs(name, held) for name, held in weights._asdict().items()}
+    return weights._replace(**found)
 
 
 def spec_of(axis: int) -> PartitionSpec:

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 from typing_extensions import override
 
-from kernels.extents import Fixed, prefix_mask
+from kernels.extents import runs
 from kernels.operation import (
     Call,
     Extents,
@@ -150,12 +150,11 @@ def _norm_weights(extents: Extents, weights: Tree) -> Tree:
     Nobody reads the norm there, but a scale that went NaN in a layer that does not run
     would reach those that do: NaN times a weight that is masked to zero is NaN.
     """
-    for extent in extents[1:]:
-        if not isinstance(extent, Fixed) and 0 in extent.choices:
-            runs = prefix_mask(extent, 1)[0].astype(bool)
-            weights = jax.tree.map(functools.partial(_selected, runs), weights)
-    return weights
+    running = runs(extents[1:])
+    if running is None:
+        return weights
+    return jax.tree.map(functools.partial(_selected, running), weights)
 
 
-def _selected(runs: Bool[Array, ""], weight: Array) -> Array:
-    return jnp.where(runs, weight, jnp.zeros((), weight.dtype))
+def _selected(running: Bool[Array, ""], weight: Array) -> Array:
+    return jnp.where(running, weight, jnp.zeros((), weight.dtype))

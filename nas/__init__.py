@@ -80,6 +80,7 @@ from supernets.optimizers.schedules import WarmupStableDecay as WarmupStableDeca
 from supernets.optimizers.sgd import Sgd as Sgd
 from supernets.phases import Phase as Phase
 from supernets.policies.attentive import Attentive as Attentive
+from supernets.policies.chain import Chain as Chain
 from supernets.policies.full_or_subnet import FullOrSubnet as FullOrSubnet
 from supernets.policies.largest_only import LargestOnly as LargestOnly
 from supernets.policies.matformer import MatFormer as MatFormer
@@ -88,6 +89,7 @@ from supernets.policies.sandwich import Sandwich as Sandwich
 from supernets.policies.sorted import Sorted as Sorted
 from supernets.policies.uniform import Uniform as Uniform
 from supernets.progressive import progressive as progressive
+from supernets.quantization.precision import Precision as Precision
 from supernets.regularization import Regularization as Regularization
 from supernets.sharding.spec import Parallel as Parallel
 from supernets.vision.spec import VisionTransformer as VisionTransformer

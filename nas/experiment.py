@@ -11,7 +11,7 @@ from nas.algorithms import SearchSpec
 from nas.data import DataSpec, StdlibText
 from nas.data.dataset import score_names
 from nas.data.reading import Reading
-from nas.finetuning import FineTune, Retrain
+from nas.finetuning import FineTune, Retrain, check_finetuning
 from nas.gradient.rules import check_gradient
 from nas.metric_names import (
     CHEAP_METRICS,
@@ -170,7 +170,8 @@ class Search:
     """Metrics to minimise: "error" or "loss", of one task as "error_TASK", with an
     adversary "adversarial_error", and what is known without an evaluation:
     "latency_ms", of a named device as "latency_ms_phone", "params", "macs", "flops",
-    "memory_mb", and `metrics`."""
+    "size_mb" (of stored weights), "memory_mb", "traffic_mb", "bops", "mean_bits" (of an
+    average weight), and `metrics`."""
     metrics: tuple[str, ...] = ()
     """Metrics of your own that need no evaluation, as "mypackage.costs:energy_mj": a
     function of an `Architecture` that returns a number, the metric "energy_mj"."""
@@ -319,6 +320,8 @@ class Experiment:
         self._check_size(space)
         self._check_adversary()
         self._check_metrics()
+        precision = getattr(self.model, "precision", None)
+        check_finetuning(self.search.finetune, self.search.retrain, precision)
 
     def _check_size(self, space: Space) -> None:
         """Refuses a space that leaves nothing to search or to measure."""

@@ -29,16 +29,23 @@ from nas.config import TYPE, tag_of, type_of
 from nas.data.dataset import Dataset, in_words
 from nas.errors import RunError, UsageError
 from nas.experiment import Experiment
+from nas.export_checks import (
+    HASTY,
+    ROUNDING,
+    Logits,
+    logits_of,
+    run_once,
+    tolerance_of,
+    verify,
+)
 from nas.front import Member
 from nas.rundir import write_json
 from search.space import Genotype
-from supernets.lowering import indexed_extents
+from supernets.lowering import fixed_extents, indexed_extents
 from supernets.model import PlainConfig
 from supernets.network import Inputs
+from supernets.quantization.plain_checks import holds_integers, rounds_activations
 from supernets.weights import Params, flat_weights, host_copy, set_weights
-
-TOLERANCE = 1e-4
-"""Largest difference of a logit, relative to the largest logit, that verifies."""
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -46,14 +53,6 @@ VERIFIED_EXAMPLES = 2
 
 AGAINST = {"inherited": "the supernet", "finetuned": "the fine-tuned network"}
 """Whose outputs files must give."""
-
-HASTY = {"xla_backend_optimization_level": 0}
-"""Compiler options for a program that runs once."""
-
-ONNX_ERRORS_ONLY = 3
-
-Logits = PyTree[np.ndarray]
-"""Of one task, or a dictionary by the task's name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +90,11 @@ class Source:
     def expected(self, member: Member, network: nnx.Module) -> Logits:
         """Returns the logits that files must give: the supernet's, if it inherits."""
         if member.weights == "finetuned":
-            graph, params = nnx.split(network)
-
-            def run(params: Params, inputs: Inputs) -> PyTree:
-                return nnx.merge(graph, params)(inputs)
-
-            return _run(run, params, jnp.asarray(self.inputs))
-        return self.logits(self.experiment.model.space().encode(member.arch))
+            return logits_of(network, self.inputs)
+        genotype = self.experiment.model.space().encode(member.arch)
+        if rounds_activations(network):
+            return self._sliced(genotype)
+        return self.logits(genotype)
 
     @functools.cached_property
     def inputs(self) -> np.ndarray:
@@ -108,6 +105,16 @@ class Source:
         """Returns the supernet's logits at an architecture."""
         logits = self._run(nnx.state(self.supernet), jnp.asarray(genotype))
         return jax.tree.map(np.asarray, logits)
+
+    def _sliced(self, genotype: Genotype) -> Logits:
+        """Returns the same, summed in the order of the subnet's own sizes."""
+        graph, params = nnx.split(self.supernet)
+        extents = fixed_extents(self.experiment.model.space(), genotype)
+
+        def run(params: Params, inputs: Inputs) -> PyTree:
+            return nnx.merge(graph, params)(inputs, extents)
+
+        return run_once(run, params, jnp.asarray(self.inputs))
 
     @functools.cached_property
     def _run(self) -> Callable[[Params, Array], PyTree]:
@@ -133,8 +140,10 @@ def export_subnet(source: Source, member: Member, target: Path) -> None:
     partial.mkdir(parents=True)
     experiment, inputs = source.experiment, source.inputs
     network = source.network(member)
-    _write(experiment, network, member, partial)
-    checks = _verify(partial, inputs, source.expected(member, network))
+    missing = _write(experiment, network, member, partial)
+    checks = verify(
+        partial, load_subnet(partial), inputs, source.expected(member, network)
+    )
     whose = AGAINST[member.weights]
     if failed := {name: c for name, c in checks.items() if not c["verified"]}:
         raise RunError(
@@ -146,9 +155,10 @@ def export_subnet(source: Source, member: Member, target: Path) -> None:
         {
             "against": f"{whose} at this architecture, on the test split",
             "inputs": in_words(len(inputs), experiment.data.example),
-            "tolerance": TOLERANCE,
+            "tolerance": tolerance_of(network),
+            **({"rounding": ROUNDING} if rounds_activations(network) else {}),
             "files": checks,
-            "not_written": [] if "model.onnx" in checks else [_NO_ONNX],
+            "not_written": missing,
         },
     )
     shutil.rmtree(target, ignore_errors=True)
@@ -156,6 +166,11 @@ def export_subnet(source: Source, member: Member, target: Path) -> None:
 
 
 _NO_ONNX = "model.onnx: install the onnx extra (uv sync --extra onnx)"
+
+_NO_ROUNDED_ONNX = (
+    "model.onnx: activations are rounded, so that a runtime that adds up in another "
+    "order gives other logits, and nothing could be verified; use model.stablehlo"
+)
 
 
 def load_subnet(folder: Path | str) -> nnx.Module:
@@ -172,10 +187,25 @@ def load_subnet(folder: Path | str) -> nnx.Module:
         config = _plain_config(dict(stored))
         weights = load_file(folder / "model.safetensors")
         network = nnx.eval_shape(lambda: config.build(rngs=nnx.Rngs(0)))
+        _require_types(network, weights)
         set_weights(network, {name: jnp.asarray(w) for name, w in weights.items()})
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise UsageError(f"{folder} holds no exported subnet ({error})") from error
     return network
+
+
+def _require_types(network: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
+    """Refuses weights of other types: codes that are no bytes are none.
+
+    Raises:
+        ValueError: If a type is not that of the network.
+    """
+    for path, expected in nnx.to_flat_state(nnx.state(network, nnx.Param)):
+        name = ".".join(map(str, path))
+        if name in weights and weights[name].dtype != expected.dtype:
+            raise ValueError(
+                f"weight {name!r} is {weights[name].dtype}, not {expected.dtype}"
+            )
 
 
 def _plain_config(stored: dict[str, object]) -> PlainConfig:
@@ -189,7 +219,8 @@ def _plain_config(stored: dict[str, object]) -> PlainConfig:
 
 def _write(
     experiment: Experiment, network: nnx.Module, member: Member, folder: Path
-) -> None:
+) -> list[str]:
+    """Writes the files, and returns which are not, and why."""
     weights = host_copy(flat_weights(network))
     save_file(weights, folder / "model.safetensors")
     config = experiment.model.plain_config(member.arch)
@@ -209,8 +240,7 @@ def _write(
         jax.ShapeDtypeStruct(_any_batch(data), data.dtype),
     )
     (folder / "model.stablehlo").write_bytes(exported.serialize())
-    if importlib.util.find_spec("jax2onnx") is not None:
-        _write_onnx(network, data, folder / "model.onnx")
+    return _write_onnx(network, data, folder / "model.onnx")
 
 
 def _any_batch(data: Dataset) -> Sequence[Any]:
@@ -237,67 +267,24 @@ def _program(network: nnx.Module) -> Any:  # noqa: ANN401 - a function of a pytr
     return run
 
 
-def _write_onnx(network: nnx.Module, data: Dataset, path: Path) -> None:
+def _write_onnx(network: nnx.Module, data: Dataset, path: Path) -> list[str]:
+    """Writes the program for ONNX runtimes, or returns why not."""
+    if importlib.util.find_spec("jax2onnx") is None:
+        return [_NO_ONNX]
+    if rounds_activations(network):
+        return [_NO_ROUNDED_ONNX]
     import jax2onnx
     import onnx
 
     # It warns of every shape that it leaves to be inferred.
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     inputs = jax.ShapeDtypeStruct(("batch", *data.example), data.dtype)
-    onnx.save_model(jax2onnx.to_onnx(network, inputs=[inputs]), path)
-
-
-def _verify(
-    folder: Path, inputs: np.ndarray, expected: Logits
-) -> dict[str, dict[str, object]]:
-    """Loads every written form as a user would, runs it, and compares."""
-    graph, params = nnx.split(load_subnet(folder))
-
-    def run(params: Params, inputs: Inputs) -> PyTree:
-        return nnx.merge(graph, params)(inputs)
-
-    outputs = {"model.safetensors": _run(run, params, jnp.asarray(inputs))}
-    stored = bytearray((folder / "model.stablehlo").read_bytes())
-    program = jax.export.deserialize(stored)
-    weights = load_file(folder / "model.safetensors")
-    outputs["model.stablehlo"] = _run(program.call, weights, inputs)
-    if (folder / "model.onnx").exists():
-        found = _run_onnx(folder / "model.onnx", inputs)
-        outputs["model.onnx"] = jax.tree.unflatten(jax.tree.structure(expected), found)
-    return {name: _compared(logits, expected) for name, logits in outputs.items()}
-
-
-def _compared(logits: Logits, expected: Logits) -> dict[str, object]:
-    """Returns how far logits are from what is expected, of each task."""
-
-    def one(given: np.ndarray, wanted: np.ndarray) -> dict[str, object]:
-        difference, scale = np.abs(given - wanted).max(), np.abs(wanted).max()
-        return {
-            "largest_difference": float(difference),
-            "largest_logit": float(scale),
-            # Numbers that are none are not close to anything.
-            "verified": bool(difference <= TOLERANCE * scale),
-        }
-
-    tasks = jax.tree.map(one, logits, expected)
-    if isinstance(expected, np.ndarray):
-        return tasks
-    return {"verified": all(task["verified"] for task in tasks.values()), **tasks}
-
-
-def _run(function: Callable[..., PyTree], *arguments: object) -> Logits:
-    """Runs a function once, compiled in a hurry: it is compared, not timed."""
-    compiled = jax.jit(function, compiler_options=HASTY)
-    return jax.tree.map(np.asarray, compiled(*arguments))
-
-
-def _run_onnx(path: Path, inputs: np.ndarray) -> list[np.ndarray]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = ONNX_ERRORS_ONLY
-    session = onnxruntime.InferenceSession(
-        path, options, providers=["CPUExecutionProvider"]
-    )
-    name = session.get_inputs()[0].name
-    return session.run(None, {name: inputs})
+    try:
+        model = jax2onnx.to_onnx(network, inputs=[inputs])
+    except Exception as error:
+        if not holds_integers(network):
+            raise
+        # Of any kind: what it has no operation for, it meets in many places.
+        return [f"model.onnx: jax2onnx cannot express stored codes: {error}"]
+    onnx.save_model(model, path)
+    return []

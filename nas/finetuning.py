@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from supernets.quantization.precision import Precision
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FineTune:
@@ -54,6 +56,30 @@ class Retrain:
 
     def __post_init__(self) -> None:
         _check(self.steps, self.batch, self.learning_rate)
+
+
+def check_finetuning(
+    finetune: FineTune | None, retrain: Retrain | None, precision: Precision | None
+) -> None:
+    """Refuses to train subnets alone that hold integers.
+
+    Args:
+        finetune: Of `nas.experiment.Search`.
+        retrain: Of it.
+        precision: Of the model.
+
+    Raises:
+        ValueError: If a model of elastic precision is to have one of the two.
+    """
+    if precision is None:
+        return
+    for field, asked in (("finetune", finetune), ("retrain", retrain)):
+        if asked is not None:
+            raise ValueError(
+                f"search.{field} trains subnets alone, in float32; those of a model "
+                "with precision hold integers, which no gradient moves: leave "
+                f"search.{field} out, or train the supernet for more steps"
+            )
 
 
 def _check(steps: int, batch: int, learning_rate: float) -> None:

@@ -3,7 +3,16 @@
 LATENCY = "latency_ms"
 """Of this machine, or of the profile that was given instead."""
 
-COSTS = ("params", "macs", "flops", "memory_mb")
+COSTS = (
+    "params",
+    "macs",
+    "flops",
+    "memory_mb",
+    "size_mb",
+    "traffic_mb",
+    "bops",
+    "mean_bits",
+)
 
 CHEAP_METRICS = (*COSTS, LATENCY)
 """What every search knows; named devices and functions of one's own come on top."""

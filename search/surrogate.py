@@ -93,8 +93,13 @@ class SurrogateEvolution:
         """
         if not len(state.told):
             return self._first(problem, state)
+        from threadpoolctl import threadpool_limits
+
         rng = state.rng
-        best = self._predicted_best(problem, state, int(rng.integers(2**31)))
+        # Its matrices are small. Threads wait for each other on every one: where other
+        # programs keep the cores busy, two of them take ten times as long as one.
+        with threadpool_limits(1, user_api="blas"):
+            best = self._predicted_best(problem, state, int(rng.integers(2**31)))
         known = np.concatenate([state.told, best])
         missing = self.batch - len(best)
         others = propose(problem, known, missing, _of_all_sizes(problem, rng))

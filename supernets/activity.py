@@ -53,7 +53,10 @@ def _mask(stored: Stored, extents: Extents) -> Bool[Array, "..."]:
         part = prefix_mask(extent_of(dimension, seen), shape[axis]).astype(bool)
         others = [other for other in range(len(shape)) if other != axis]
         mask &= jnp.expand_dims(part, others)
-    return mask
+    if stored.rows is None:
+        return mask
+    used = stored.rows.used(seen)
+    return used.reshape(-1, *(1,) * len(shape)) & mask[None]
 
 
 def update_active(

@@ -24,6 +24,7 @@ from search.space import Choice, Space
 from supernets.dimensions import Path, Stored, stored_weights
 from supernets.lowering import (
     Dimension,
+    Groups,
     Scaled,
     full_size,
     size_choices,
@@ -163,8 +164,8 @@ def channels_of(
         within: See `sort_state`.
 
     Raises:
-        ValueError: If a name is not that of a size in the space, or a size is not one
-            of its values.
+        ValueError: If a name is not that of a size in the space, a size is not one of
+            its values, or channels share scales in groups.
     """
     sizes = {choice.name: choice for choice in size_choices(space)}
     if unknown := [name for name in (*names, *(within or {})) if name not in sizes]:
@@ -179,6 +180,7 @@ def channels_of(
         trained[name] = (*kept, full_size(choice))
     held: dict[tuple[tuple[str, ...], int | None], list[Axis]] = {}
     for stored in stored_weights(supernet):
+        _require_no_groups(stored, names)
         for axis in _elastic_axes(stored):
             choices = _choices(axis.dimension)
             layer = stored.layer if any(c.per_layer for c in choices) else None
@@ -213,12 +215,25 @@ def importance_of(params: Params, channels: Channels) -> Float[Array, " channels
 
 
 def _elastic_axes(stored: Stored) -> list[Axis]:
-    matrix = len(stored.dimensions) > 1
+    rows = stored.rows is not None
+    matrix = len(stored.dimensions) > 1 and not rows
     return [
         Axis(stored.path, number, dimension, matrix and number == 0)
-        for number, dimension in enumerate(stored.dimensions)
-        if not isinstance(dimension, int) and _choices(dimension)
+        for number, dimension in enumerate(stored.dimensions, start=rows)
+        if isinstance(dimension, Choice | Scaled) and _choices(dimension)
     ]
+
+
+def _require_no_groups(stored: Stored, names: Collection[str]) -> None:
+    for dimension in stored.dimensions:
+        if not isinstance(dimension, Groups):
+            continue
+        if taken := {choice.name for choice in _choices(dimension.of)} & set(names):
+            raise ValueError(
+                f"channels of {min(taken)!r} share scales in groups of "
+                f"{dimension.size}, which sorting would mix: do not sort them, or let "
+                "granularity be 'channel'"
+            )
 
 
 def _choices(dimension: Dimension) -> list[Choice]:

@@ -25,6 +25,7 @@ from supernets.network import Subnet, Tree
 from supernets.policies.policy import Slot, Teacher
 from supernets.regularization import Noise, Regularization
 from supernets.sharding.layout import Layout
+from supernets.trained import Trains, frozen_but
 from supernets.weights import Params
 
 Teachers = Mapping[Teacher, Outputs | None]
@@ -103,6 +104,7 @@ class Learner:
         execution: How subnets of traced sizes run.
         compute: The type that they compute in.
         remat: What they compute again in the backward pass.
+        trains: Which parameters learn.
         layout: Where weights lie on several devices; none on one.
     """
 
@@ -114,6 +116,7 @@ class Learner:
     execution: Execution
     compute: Compute
     remat: Remat
+    trains: Trains = "all"
     layout: Layout | None = None
 
     @functools.cached_property
@@ -243,10 +246,12 @@ class Learner:
         noise = self.regularization.noise(noise_key) if noisy else None
 
         def objective(params: Params) -> tuple[Float[Array, ""], Outputs]:
+            params = frozen_but(params, self.trains)
             network = self.network(params, extents, noise)
             lesson = loss(network, batch, teacher, loss_key)
+            total = lesson.objective + self.regularization.penalty(params)
             # Here a share costs a product of two numbers, later one with each gradient.
-            return share * lesson.objective, lesson.outputs
+            return share * total, lesson.outputs
 
         gradient, outputs = jax.grad(objective, has_aux=True)(params)
         # Told in two steps, or the compiler spreads activations as gradients are.

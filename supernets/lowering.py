@@ -55,6 +55,26 @@ Dimension = Choice | Scaled | int
 """What a layer takes for a size: elastic, elastic in two ways, or fixed."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """A dimension of groups of ``size`` neighbours among ``of * each`` entries.
+
+    The last group of a subnet may be cut short.
+    """
+
+    of: Dimension
+    each: int
+    size: int
+
+    def count(self, size: int) -> int:
+        """Returns how many groups so many of the dimension begin."""
+        return -(-size * self.each // self.size)
+
+
+StoredDimension = Dimension | Groups
+"""What an axis of a weight follows."""
+
+
 def fixed_extents(space: Space, genotype: Genotype) -> Extents:
     """Returns static extents: the program that is traced is the subnet itself."""
     active = space.active_layers(genotype[None])[0]
@@ -143,7 +163,7 @@ def outside_layers(extents: Extents) -> LayerExtents:
     return {**shared, "depth": Fixed(1)}
 
 
-def extent_of(dimension: Dimension, extents: LayerExtents) -> Extent:
+def extent_of(dimension: StoredDimension, extents: LayerExtents) -> Extent:
     """Returns the extent of a layer's dimension, which is elastic or a plain size.
 
     Raises:
@@ -151,6 +171,8 @@ def extent_of(dimension: Dimension, extents: LayerExtents) -> Extent:
     """
     if isinstance(dimension, int):
         return Fixed(dimension)
+    if isinstance(dimension, Groups):
+        return resized(extent_of(dimension.of, extents), dimension.count)
     if isinstance(dimension, Scaled):
         base, factor = (
             extent_of(part, extents) for part in (dimension.base, dimension.factor)
@@ -161,12 +183,14 @@ def extent_of(dimension: Dimension, extents: LayerExtents) -> Extent:
     return extents[dimension.name]
 
 
-def full_size(dimension: Dimension) -> int:
+def full_size(dimension: StoredDimension) -> int:
     """Returns the stored size of a dimension.
 
     Raises:
         TypeError: If the choice is not one of integers.
     """
+    if isinstance(dimension, Groups):
+        return dimension.count(full_size(dimension.of))
     if isinstance(dimension, Scaled):
         largest = full_size(dimension.base) * full_size(dimension.factor)
         return largest // dimension.divisor

@@ -69,9 +69,11 @@ class Model(Protocol):
     ) -> dict[str, Float[np.ndarray, " population"]]:
         """Returns exact costs of subnets on ``batch`` inputs of a shape.
 
-        Keys: ``params``, ``macs``, ``flops`` and ``memory_mb``, the float32 weights,
-        inputs and logits that a device must hold (the compiler's temporaries come on
-        top), in units of 10^6 bytes.
+        Keys: ``params``, ``macs``, ``flops``; ``size_mb``, the weights as they are
+        stored, ``memory_mb``, weights, inputs and logits that a device must hold (the
+        compiler's temporaries come on top), and ``traffic_mb``, what products read and
+        write, in units of 10^6 bytes; ``bops``, multiply-accumulates times the bits of
+        both factors; ``mean_bits``, of an average weight of the layers.
 
         Raises:
             ValueError: If inputs of that shape do not fit.

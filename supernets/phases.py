@@ -15,6 +15,7 @@ from supernets.policies.policy import Cost, Draw, Moment, Slot, Subnets
 from supernets.policies.registry import PolicySpec
 from supernets.policies.sandwich import Sandwich
 from supernets.slots import Examples, require_examples
+from supernets.trained import Trains
 
 FULL_STEPS = 1
 """The purpose of the randomness that says which steps are full; policies have 0."""
@@ -48,6 +49,11 @@ class Phase:
     sort: tuple[str, ...] = ()
     """Names of the sizes whose channels are sorted by importance when the phase begins,
     as ``ffn``; see `supernets.importance`."""
+    trains: Trains = "all"
+    """Which parameters learn; see `supernets.trained`."""
+    calibrate: bool = False
+    """Whether scales of quantised weights and activations are searched anew when the
+    phase begins; see `supernets.quantization.calibration`."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share < math.inf:

@@ -1,4 +1,4 @@
-"""Noise that keeps the largest subnet from learning its data by heart."""
+"""What training adds to the loss on data: noise, and a shape for weights."""
 
 import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import jax
 
+    from supernets.weights import Params
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Regularization:
-    """Noise in training, on the largest subnet only (BigNAS, Yu 2020).
+    """Noise on the largest subnet (BigNAS, Yu 2020), and a penalty on all of them.
 
-    Smaller subnets underfit rather than overfit: noise only makes them worse.
+    Smaller subnets underfit rather than overfit: noise only makes them worse. The
+    penalty is for weights that are spread evenly, which few bits hurt least (EQ-Net, Xu
+    2023, WDR loss; `supernets.quantization.distribution`).
 
     Raises:
-        ValueError: If a rate is out of range.
+        ValueError: If a rate is out of range, or a share negative.
     """
 
     dropout: float = 0.0
@@ -23,15 +27,44 @@ class Regularization:
     """Probability that the last layer is skipped for an example; layers before it are
     skipped less, in proportion to their position (stochastic depth, Huang 2016)."""
 
+    skewness: float = 0.0
+    """Share of the squared skewness of quantised weights in the loss; the code of
+    EQ-Net has 1."""
+    kurtosis: float = 0.0
+    """Share of the squared distance of their kurtosis from that of an even spread; the
+    code of EQ-Net has 0.015."""
+
     def __post_init__(self) -> None:
         for name in ("dropout", "drop_path"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
+        for name in ("skewness", "kurtosis"):
+            if not getattr(self, name) >= 0.0:
+                raise ValueError(
+                    f"{name} must not be negative, got {getattr(self, name)}"
+                )
 
     @property
     def noisy(self) -> bool:
         """Whether there is noise to make."""
         return bool(self.dropout or self.drop_path)
+
+    def penalty(self, params: "Params") -> "jax.Array | float":
+        """Returns what the shape of quantised weights adds to the loss.
+
+        Raises:
+            ValueError: If a share is positive, and no weight is quantised.
+        """
+        if not (self.skewness or self.kurtosis):
+            return 0.0
+        from supernets.quantization.distribution import (
+            elastic_weights,
+            weight_distribution_loss,
+        )
+
+        return weight_distribution_loss(
+            elastic_weights(params), skewness=self.skewness, kurtosis=self.kurtosis
+        )
 
     def noise(self, key: "jax.Array") -> "Noise | None":
         """Returns the noise of one pass, or none if there is none to make."""

@@ -58,7 +58,7 @@ class Roofline:
             cost: Of subnets on the input, with their products.
         """
         total = np.full(len(cost.macs), self.overhead_ms)
-        for macs, values in cost.products:
+        for macs, values, _ in cost.products:
             computing = 2 * macs / self.flops_per_s
             moving = values * self.bytes_per_value / self.bytes_per_s
             took = MILLISECONDS * np.maximum(computing, moving)

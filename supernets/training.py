@@ -17,6 +17,7 @@ from search.space import Space
 from supernets.activity import update_active
 from supernets.averaging import averaged
 from supernets.computing import Compute, Remat
+from supernets.dimensions import stored_weights
 from supernets.learning import Carry, Fill, Learner, Teachers, Told, Total, zeros_like
 from supernets.losses.loss import Batch, Outputs
 from supernets.losses.losses import Losses
@@ -32,6 +33,7 @@ from supernets.slots import (
     require_examples,
     require_teachers,
 )
+from supernets.trained import Trains, only_trained
 from supernets.weights import Params
 
 
@@ -111,6 +113,7 @@ def make_train_step(
     compute: Compute = "float32",
     remat: Remat = "nothing",
     layout: Layout | None = None,
+    trains: Trains = "all",
 ) -> "CompiledStep":
     """Returns the jitted step; it compiles once, whatever subnets fill its slots.
 
@@ -156,6 +159,7 @@ def make_train_step(
         remat: What is computed again in the backward pass, to need less memory.
         layout: Where state and batches lie, on several devices: states are those that
             it placed, batches those that it made. Frozen weights are as on one device.
+        trains: Which parameters learn; the others stand still.
 
     Raises:
         ValueError: If a slot's teacher is not there, or what its loss needs, or if a
@@ -180,6 +184,7 @@ def make_train_step(
         execution=execution,
         compute=compute,
         remat=remat,
+        trains=trains,
         layout=layout,
     )
     step = _Step(learner, optimizer, slots, examples, accumulate, average)
@@ -293,7 +298,10 @@ class _Step:
         space = self.learner.space
         largest = space.active_layers(space.largest[None])
         always = any(slot.fixed and not slot.optional for slot in self.slots)
-        return always and bool(largest.all())
+        # Of rows, as scales have for each bit-width, no subnet uses more than one.
+        rows = any(stored.rows for stored in stored_weights(self.learner.supernet))
+        learn_all = self.learner.trains == "all" and not rows
+        return always and learn_all and bool(largest.all())
 
     def _nothing(self, params: Params) -> Total:
         """Returns no gradient and no activity yet, in the shapes that slots add to."""
@@ -313,7 +321,7 @@ class _Step:
         params, kept = update_active(
             self.optimizer,
             total.gradient,
-            total.active,
+            only_trained(total.active, self.learner.trains),
             state.params,
             state.optimizer,
         )

@@ -56,7 +56,7 @@ def host_copy(weights: Mapping[str, Weight]) -> dict[str, np.ndarray]:
     Contiguous, because safetensors writes the memory behind a view, not the view.
     """
     return {
-        name: np.ascontiguousarray(jax.device_get(weight))
+        name: np.asarray(jax.device_get(weight), order="C")
         for name, weight in weights.items()
     }
 

@@ -57,6 +57,7 @@ def search_figure(results: Mapping[str, Any]) -> Figure:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}%"))
     panels[0].set_ylim(LOWEST_SHARE, 100)
     panels[1].set_ylim(0, _top(results))
+    _mark(panels[0], results["target_percent"])
     for axes, (quantity, _) in zip(panels, PANELS, strict=True):
         _name(axes, results["algorithms"], quantity)
     return figure
@@ -78,6 +79,18 @@ def _draw(
         linewidth=0,
     )
     axes.plot(evaluations, curve["mean"], dashes, color=LIGHT[hue], linewidth=2.2)
+
+
+def _mark(axes: Axes, target: float) -> None:
+    axes.axhline(target, color=LIGHT["muted"], linestyle="--", linewidth=1)
+    axes.annotate(
+        "NSGA-II's end",
+        (0, target),
+        (4, 3),
+        textcoords="offset points",
+        color=LIGHT["muted"],
+        fontsize=10,
+    )
 
 
 def _top(results: Mapping[str, Any]) -> float:

@@ -20,6 +20,7 @@ from kernels.pallas.prefix_matmul import no_gradient
 from kernels.pallas.products import Plan, Size, checked, planned, product, stacked
 from kernels.pallas.selection import Implementation
 from kernels.pallas.tpu import Interpret
+from kernels.quantization.roundings import refusal
 
 
 def prefix_feed_forward(
@@ -49,6 +50,8 @@ def prefix_feed_forward(
     Raises:
         ValueError: If no kernel runs here, or the operands do not fit.
     """
+    if reason := refusal(weights.inputs, weights.hidden):
+        raise ValueError(f"{reason}: use kernels.feed_forward.feed_forward")
     types = {x.dtype, *(leaf.dtype for leaf in jax.tree.leaves(weights))}
     if len(types) > 1:
         raise ValueError(f"x and the weights differ in type, {types}: cast them")

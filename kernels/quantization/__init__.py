@@ -11,11 +11,13 @@ the quantised weight, and its scales a prefix of the scales.
 `fake`          numbers rounded to what few bits can hold, with a gradient (EQ-Net)
 `bitslice`      all widths as the leading bits of one 8-bit code (MatQuant)
 `activations`   the same for activations
+`roundings`     the same within operations, which round what their products read
 `calibration`   the first scales
 `integers`      weights and activations as integers, for a network that is trained
 `products`      their products, in integers
 `packing`       integers of a few bits in bytes
-`storage`       packed weights, and how many bytes they are
+`storage`       packed weights
+`sizes`         how many bytes they are, for whole populations at once
 =============== =======================================================================
 
 `widths` and `rounding` are what these share: extents of bits, and gradients through

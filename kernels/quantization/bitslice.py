@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from kernels.extents import Extent
 from kernels.operation import widened
-from kernels.quantization.fake import weight_quantizer
+from kernels.quantization.fake import half, weight_quantizer
 from kernels.quantization.integers import QuantizedMatrix
 from kernels.quantization.quantizers import Quantizers, check_fit
 from kernels.quantization.rounding import straight_through
@@ -40,7 +40,7 @@ def bitslice(
 
     Args:
         weight: The full-size weight: extents of sizes cut what this returns.
-        extent: Of bits, 2 to 8, or 16 and more to leave the weight as it is.
+        extent: Of bits, 2 to 8, or 16 for a bfloat16 weight.
         quantizers: Of the parent: one row.
         scheme: How the parent is quantised; see `parent_scheme`.
 
@@ -58,7 +58,7 @@ def bitslice(
         steps = quantizer.zeroed(sliced - OFFSET)
         return (quantizer.scale * steps).astype(weight.dtype)
 
-    return over_widths(weight, quantizers, extent, quantize)
+    return over_widths(weight, quantizers, extent, quantize, half)
 
 
 def parent_used(extent: Extent) -> Bool[Array, " widths"]:

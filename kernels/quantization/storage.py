@@ -1,4 +1,4 @@
-"""Packed weights, and how many bytes they are."""
+"""Packed weights."""
 
 import dataclasses
 import functools
@@ -9,17 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from kernels.quantization.integers import QuantizedMatrix
-from kernels.quantization.packing import BITS_PER_BYTE, pack, unpack_array
-from kernels.quantization.scheme import FLOAT_WIDTH, Scheme
-
-SCALE_BYTES = 4
-"""A float32."""
-
-ZERO_POINT_BYTES = 1
-"""An int8."""
-
-Sizes = int | np.ndarray
-"""Whole numbers that broadcast, as of a population and its layers."""
+from kernels.quantization.packing import pack, unpack_array
 
 
 @functools.partial(
@@ -81,28 +71,3 @@ def unpack_matrix(packed: PackedMatrix) -> QuantizedMatrix:
         packed.shift,
         packed.group_size,
     )
-
-
-def weight_bytes(
-    inputs: Sizes, outputs: Sizes, bits: Sizes, scheme: Scheme
-) -> Int[np.ndarray, "*shape"]:
-    """Returns the bytes of stored weights: codes, scales and zero points.
-
-    Of codes ``ceil(inputs outputs bits / 8)``, and 4 bytes for each scale, 1 for each
-    zero point. Weights of 16 bits and more have no scales.
-
-    Args:
-        inputs: Of each weight.
-        outputs: Of each.
-        bits: Of each.
-        scheme: How they are quantised.
-    """
-    inputs, outputs, bits = (
-        np.asarray(sizes, np.int64) for sizes in (inputs, outputs, bits)
-    )
-    count = inputs * outputs
-    groups = -(-inputs // scheme.group_size) if scheme.group_size else 1
-    channels = 1 if scheme.granularity == "tensor" else outputs
-    shared = groups * channels * (count > 0) * (bits < FLOAT_WIDTH)
-    each = SCALE_BYTES + (0 if scheme.symmetric else ZERO_POINT_BYTES)
-    return np.asarray(-(-count * bits // BITS_PER_BYTE) + shared * each)

@@ -38,49 +38,75 @@ def over_widths(
     parameters: PyTree,
     extent: Extent,
     quantize: Quantize,
+    whole: Callable[[Array], Array] | None = None,
 ) -> Float[Array, "*shape"]:
     """Returns the array quantised to as many bits as an extent says.
 
-    16 bits and more leave it as it is. A mixture averages the quantised arrays. What a
-    width does not read of the parameters has a gradient of exactly zero, and may be
-    NaN.
+    16 bits and more leave it as it is, unless there is ``whole``. A mixture averages
+    the quantised arrays. What a width does not read of the parameters has a gradient of
+    exactly zero, and may be NaN.
 
     Args:
         array: What is quantised.
         parameters: What is learned of quantising it.
         extent: Of bits.
-        quantize: A function of one width.
+        quantize: A function of one width below 16.
+        whole: What 16 bits and more do to it.
     """
-    if isinstance(extent, Fixed):
-        return _at(array, parameters, extent.size, quantize)
+    whole = whole or _unchanged
     if isinstance(extent, Indexed):
-        return _indexed(array, parameters, extent, quantize)
+        return _indexed(array, parameters, extent, quantize, whole)
+
+    def at(bits: int, array: Array, parameters: PyTree) -> Array:
+        if bits >= FLOAT_WIDTH:
+            return whole(array)
+        return quantize(array, parameters, Width((bits,)))
+
+    if isinstance(extent, Fixed):
+        return at(extent.size, array, parameters)
     outputs = [
-        _at(*shielded((array, parameters), extent.weights[i] != 0), bits, quantize)
+        at(bits, *shielded((array, parameters), extent.weights[i] != 0))
         for i, bits in enumerate(extent.choices)
     ]
     return mixture(outputs, extent.weights)
 
 
-def _at(array: Array, parameters: PyTree, bits: int, quantize: Quantize) -> Array:
-    if bits >= FLOAT_WIDTH:
-        return array
-    return quantize(array, parameters, Width((bits,)))
+def _unchanged(array: Array) -> Array:
+    return array
 
 
 def _indexed(
-    array: Array, parameters: PyTree, extent: Indexed, quantize: Quantize
+    array: Array,
+    parameters: PyTree,
+    extent: Indexed,
+    quantize: Quantize,
+    whole: Callable[[Array], Array],
 ) -> Array:
+    width = narrow_width(extent)
+    if width is None:
+        return whole(array)
+    if width.choices == extent.choices:
+        return quantize(array, parameters, width)
+    narrow = is_narrow(extent)
+    quantized = quantize(*shielded((array, parameters), narrow), width)
+    return jnp.where(narrow, quantized, whole(array))
+
+
+def narrow_width(extent: Indexed) -> Width | None:
+    """Returns the width at an index, or one that is there where that has 16 bits.
+
+    None, if all choices have 16 bits and more.
+    """
     narrow = [bits for bits in extent.choices if bits < FLOAT_WIDTH]
     if not narrow:
-        return array
+        return None
     some = tuple(b if b < FLOAT_WIDTH else narrow[0] for b in extent.choices)
-    width = Width(some, extent.index)
-    if some == extent.choices:
-        return quantize(array, parameters, width)
-    is_narrow = jnp.asarray(extent.choices)[extent.index] < FLOAT_WIDTH
-    quantized = quantize(*shielded((array, parameters), is_narrow), width)
-    return jnp.where(is_narrow, quantized, array)
+    return Width(some, extent.index)
+
+
+def is_narrow(extent: Indexed) -> Bool[Array, ""]:
+    """Returns whether the width at an index is below 16."""
+    return jnp.asarray(extent.choices)[extent.index] < FLOAT_WIDTH
 
 
 def used_rows(extent: Extent, widths: tuple[int, ...]) -> Bool[Array, " widths"]:

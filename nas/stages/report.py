@@ -209,7 +209,11 @@ def _member(run: RunDirectory, member: Member) -> page.Member:
     folder = run.subnets / member.id
     tuned = any(name.startswith(FINETUNED) for name in member.metrics)
     checks = read_json(folder / "verification.json")["files"]
-    worst = max(_differences(checks))
+    worst = max(_told(checks, "largest_difference"))
+    verification = f"logits within {worst:.1e} of {AGAINST[member.weights]}'s"
+    # Of rounded activations no two programs agree: see nas.export_checks.
+    for difference in _told(checks, "in_integers"):
+        verification += f" with products in floats, {difference:.1e} in integers"
     return page.Member(
         id=member.id,
         arch=member.arch.to_json(),
@@ -218,17 +222,17 @@ def _member(run: RunDirectory, member: Member) -> page.Member:
         why=member.why,
         path=str(folder.relative_to(run.path)),
         files=tuple(sorted(entry.name for entry in folder.iterdir())),
-        verification=f"logits within {worst:.1e} of {AGAINST[member.weights]}'s",
+        verification=verification,
         weights=member.weights if tuned else "",
     )
 
 
-def _differences(checks: object) -> Iterator[float]:
-    """Yields the largest difference of each file, or of each of its tasks."""
-    for name, value in checks.items() if isinstance(checks, dict) else ():
-        if name == "largest_difference":
+def _told(checks: object, name: str) -> Iterator[float]:
+    """Yields what each file, of each task, tells under a name."""
+    for key, value in checks.items() if isinstance(checks, dict) else ():
+        if key == name:
             yield float(value)
-        yield from _differences(value)
+        yield from _told(value, name)
 
 
 def _stated(error: PredictionError) -> page.LatencyError:

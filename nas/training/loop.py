@@ -34,6 +34,7 @@ from supernets.importance import sort_state, trained_sizes
 from supernets.losses.loss import Batch
 from supernets.phases import Plan, Step
 from supernets.policies.policy import Slot
+from supernets.quantization.calibration import calibrated
 from supernets.sharding.layout import Layout
 from supernets.sharding.spec import Parallel
 from supernets.training import StepMetrics, TrainState, TrainStep, initial_state
@@ -42,6 +43,9 @@ from supernets.weights import Params
 LOG_EVERY = 10
 """Steps in a logged mean of the training loss; a checkpoint ends one too. Of several
 processes all know by then that one of them was asked to stop."""
+
+CALIBRATION_EXAMPLES = 32
+"""From which the ranges of activations are taken."""
 
 
 class Begun(NamedTuple):
@@ -255,25 +259,32 @@ class Loop:
     def _enter(self, phase: int, number: int, state: TrainState) -> TrainState:
         """Says that a phase begins, or goes on, with a step; returns the state for it.
 
-        Resumed within a phase, the state has been sorted before. At its beginning the
-        checkpoint is that of the phase before, and sorting it again gives the same.
+        Resumed within a phase, the state has been sorted and calibrated before. At its
+        beginning the checkpoint is that of the phase before, and doing it again gives
+        the same.
         """
-        plan, sort = self.plan, self.plan.phases[phase].sort
+        plan, entered = self.plan, self.plan.phases[phase]
         if len(plan.phases) > 1:
             self.context.tell(phase_line(plan, phase))
         self.speed.restart()
-        if not sort or number > plan.starts[phase]:
+        changes = entered.sort or entered.calibrate
+        if not changes or number > plan.starts[phase]:
             return state
-        within = trained_sizes(trained_before(plan, phase))
-        ordered = sort_state(
-            self.supernet,
-            plan.whole,
-            self.optimizer,
-            self._collected(state),
-            sort,
-            within=within,
-        )
-        return self._placed(ordered)
+        state = self._collected(state)
+        if entered.sort:
+            state = sort_state(
+                self.supernet,
+                plan.whole,
+                self.optimizer,
+                state,
+                entered.sort,
+                within=trained_sizes(trained_before(plan, phase)),
+            )
+        if entered.calibrate:
+            data = self.context.experiment.data
+            inputs = jnp.asarray(data.fixed("train", CALIBRATION_EXAMPLES).inputs)
+            state = calibrated(self.supernet, plan.whole, state, inputs)
+        return self._placed(state)
 
     def _advance(
         self, state: TrainState, number: int, planned: Step

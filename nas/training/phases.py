@@ -55,6 +55,10 @@ def phase_line(plan: Plan, number: int) -> str:
     details = [type(phase.policy).__name__, f"steps {start + 1} to {end}"]
     if phase.sort:
         details.append(f"{', '.join(phase.sort)} sorted")
+    if phase.calibrate:
+        details.append("scales searched anew")
+    if phase.trains != "all":
+        details.append(f"{phase.trains} alone learn")
     return (
         f"phase {number + 1} of {len(plan.phases)}: {opened(phase, plan.whole)} "
         f"({', '.join(details)})"

@@ -14,6 +14,7 @@ from supernets.phases import Plan
 from supernets.policies.policy import Slot
 from supernets.sharding.layout import Layout
 from supernets.slots import Examples
+from supernets.trained import Trains
 from supernets.training import CompiledStep, make_train_step
 
 
@@ -59,7 +60,7 @@ def train_steps(
 
     @functools.cache
     def step(
-        slots: tuple[Slot, ...], losses: Losses, examples: Examples
+        slots: tuple[Slot, ...], losses: Losses, examples: Examples, trains: Trains
     ) -> CompiledStep:
         taught = any(slot.teacher == "frozen" for slot in slots)
         return make_train_step(
@@ -78,8 +79,10 @@ def train_steps(
             compute=train.compute,
             remat=train.remat,
             layout=layout,
+            trains=trains,
         )
 
     return tuple(
-        step(phase.slots(space), phase.losses, phase.examples) for phase in train.phases
+        step(phase.slots(space), phase.losses, phase.examples, phase.trains)
+        for phase in train.phases
     )

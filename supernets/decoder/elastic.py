@@ -13,7 +13,7 @@ from supernets.losses.loss import Outputs
 from supernets.lowering import Extents, extent_of, full_size, outside_layers
 from supernets.network import padded_features
 from supernets.regularization import Noise, with_dropout
-from supernets.transformer.elastic import elastic_blocks
+from supernets.transformer.elastic import elastic_blocks, outer_quantization
 
 
 class ElasticDecoder(nnx.Module):
@@ -24,7 +24,10 @@ class ElasticDecoder(nnx.Module):
         width = space.choice("width")
         self.depth = space.depth
         self.width = width
-        self.embedding = ElasticEmbedding(spec.vocabulary, width, rngs=rngs)
+        outer = outer_quantization(spec.stack)
+        self.embedding = ElasticEmbedding(
+            spec.vocabulary, width, quantization=outer, rngs=rngs
+        )
         self.blocks = nnx.List(
             elastic_blocks(spec.stack, causal=True, rotary_base=ROTARY_BASE, rngs=rngs)
         )

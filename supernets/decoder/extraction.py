@@ -5,6 +5,7 @@ from flax import nnx
 from search.space import Architecture
 from supernets.decoder.plain import PlainDecoder, PlainDecoderConfig
 from supernets.decoder.spec import ROTARY_BASE, Decoder
+from supernets.quantization.plain_precision import plain_precision
 from supernets.transformer.extraction import cut_weights, plain_weights, running_sizes
 from supernets.weights import set_weights
 
@@ -26,6 +27,7 @@ def plain_config(spec: Decoder, architecture: Architecture) -> PlainDecoderConfi
         width=sizes.width,
         heads=sizes.heads,
         ffn=sizes.ffn,
+        precision=plain_precision(spec.precision, architecture),
     )
 
 
@@ -41,5 +43,10 @@ def extract(
     network = nnx.eval_shape(lambda: PlainDecoder(config, rngs=nnx.Rngs(0)))
     cut = cut_weights(supernet, spec.space(), architecture)
     names = {"embedding.table": "embedding.embedding"}
-    set_weights(network, plain_weights(cut, architecture.layers, names))
+    if config.precision is not None:
+        # Stored as the head reads it.
+        names = {"embedding.table": "embedding.kernel"}
+        cut["embedding.table"] = cut["embedding.table"].T
+    weights = plain_weights(cut, architecture.layers, names, config.precision)
+    set_weights(network, weights)
     return network

@@ -9,6 +9,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from supernets.norms import Norm
+from supernets.quantization.plain_parts import outer_parts
+from supernets.quantization.plain_precision import PlainPrecision
 from supernets.transformer.plain import fields_from_json, plain_blocks, plain_norm
 
 
@@ -28,6 +30,8 @@ class PlainDecoderConfig:
     gated: bool
     norm: Norm
     rotary_base: float = 10_000.0
+    precision: PlainPrecision | None = None
+    """Bits of weights and activations; weights are float32 without."""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "PlainDecoderConfig":
@@ -35,6 +39,7 @@ class PlainDecoderConfig:
 
         Raises:
             TypeError: If a field is missing or unknown.
+            ValueError: If bits are wrong.
         """
         return cls(**fields_from_json(stored))
 
@@ -52,9 +57,16 @@ class PlainDecoder(nnx.Module):
     """
 
     def __init__(self, config: PlainDecoderConfig, *, rngs: nnx.Rngs) -> None:
-        self.embedding = nnx.Embed(config.vocabulary, config.width, rngs=rngs)
+        outer = outer_parts(config.precision)
+        self.embedding = outer.embedding(config.vocabulary, config.width, rngs=rngs)
         self.blocks = nnx.List(
-            plain_blocks(config, causal=True, rotary_base=config.rotary_base, rngs=rngs)
+            plain_blocks(
+                config,
+                causal=True,
+                rotary_base=config.rotary_base,
+                precision=config.precision,
+                rngs=rngs,
+            )
         )
         self.norm = plain_norm(config.norm, config.width, rngs=rngs)
 

@@ -10,6 +10,7 @@ from search.space import Architecture, Genotypes, Space
 from supernets import costs
 from supernets.model import Classes, Example
 from supernets.norms import Norm
+from supernets.quantization.precision import Precision
 from supernets.transformer.stack import ResidualInit, Stack
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Decoder:
     """Kind of normalisation."""
     residual_init: ResidualInit = "scaled"
     """How what adds to the residual stream starts; at ``zero``, layers do nothing."""
+    precision: Precision | None = None
+    """Bits of weights and activations that layers may have; float32 unless given."""
     vocabulary: int = 256
     """Number of tokens; 256 models bytes."""
 
@@ -77,6 +80,7 @@ class Decoder:
             gated=self.gated,
             norm=self.norm,
             residual_init=self.residual_init,
+            precision=self.precision,
         )
 
     @property
@@ -102,11 +106,12 @@ class Decoder:
             ValueError: If ``example`` is not the shape of a sequence of tokens.
         """
         width, tokens = self.stack.widths(genotypes), _tokens(example)
+        vocabulary, bits = np.asarray(self.vocabulary), self.stack.outer_bits()
         return (
             self.stack.cost(genotypes, batch=batch, tokens=tokens)
-            + costs.vectors(self.vocabulary, width)
+            + costs.table(width, vocabulary, bits)
             + self.stack.outer_norm(genotypes)
-            + costs.tied(batch * tokens, width, np.asarray(self.vocabulary))
+            + costs.tied(batch * tokens, width, vocabulary, bits)
         )
 
     def costs(
@@ -120,7 +125,8 @@ class Decoder:
         total = self.cost(genotypes, batch=batch, example=example)
         rows = batch * _tokens(example)
         logits = costs.BYTES_PER_FLOAT * rows * self.vocabulary
-        return costs.priced(total, other_bytes=logits + BYTES_PER_TOKEN * rows)
+        priced = costs.priced(total, other_bytes=logits + BYTES_PER_TOKEN * rows)
+        return priced | self.stack.mean_bits(genotypes)
 
     def latency_terms(
         self, genotypes: Genotypes

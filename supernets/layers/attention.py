@@ -7,8 +7,15 @@ from jaxtyping import Array, Float
 
 from kernels.attention import HEAD_AXES, AttentionWeights, attention_call
 from kernels.dispatch import run
-from kernels.extents import gated
+from kernels.extents import gated, largest_size
 from kernels.operation import Call
+from supernets.layers.quantizers import (
+    ElasticQuantizers,
+    Quantization,
+    quantized,
+    weight_quantizers,
+)
+from supernets.layers.rounding import activation_rounding, rounded_as
 from supernets.lowering import (
     Dimension,
     LayerExtents,
@@ -29,6 +36,7 @@ class ElasticAttention(nnx.Module):
         causal: Whether a position sees only those up to its own.
         rotary_base: Base of the rotary frequencies; none leaves positions to the input.
         output_scale: Standard deviation of the output projection, relative to default.
+        quantization: How many bits there are, if that is elastic.
         rngs: Source of the initial weights.
     """
 
@@ -42,6 +50,7 @@ class ElasticAttention(nnx.Module):
         causal: bool = True,
         rotary_base: float | None = 10_000.0,
         output_scale: float = 1.0,
+        quantization: Quantization | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         self.features = features
@@ -56,6 +65,29 @@ class ElasticAttention(nnx.Module):
         self.key = nnx.Param(init(rngs.params(), kv_shape))
         self.value = nnx.Param(init(rngs.params(), kv_shape))
         self.output = nnx.Param(out(rngs.params(), (count, head_dim, width)))
+        shared = _divided(heads, group)
+
+        def quantizers(
+            weight: Array,
+            inputs: tuple[Dimension, ...],
+            outputs: tuple[Dimension, ...],
+        ) -> ElasticQuantizers | None:
+            return weight_quantizers(
+                weight,
+                quantization,
+                inputs=inputs,
+                outputs=outputs,
+                read_by=heads,
+                rngs=rngs,
+            )
+
+        into = (features,)
+        self.query_quantizers = quantizers(self.query[...], into, (heads, head_dim))
+        self.key_quantizers = quantizers(self.key[...], into, (shared, head_dim))
+        self.value_quantizers = quantizers(self.value[...], into, (shared, head_dim))
+        self.output_quantizers = quantizers(self.output[...], (heads, head_dim), into)
+        self.input_rounding = activation_rounding(quantization, read_by=heads)
+        self.mixed_rounding = activation_rounding(quantization, read_by=heads)
 
     def __call__(
         self,
@@ -69,9 +101,15 @@ class ElasticAttention(nnx.Module):
 
     def call(self, extents: LayerExtents, *, tokens: int) -> Call:
         """Returns the operation without its input."""
+        merged = full_size(self.heads) * self.query.shape[2]
         return attention_call(
             AttentionWeights(
-                self.query[...], self.key[...], self.value[...], self.output[...]
+                quantized(self.query[...], self.query_quantizers, extents),
+                quantized(self.key[...], self.key_quantizers, extents),
+                quantized(self.value[...], self.value_quantizers, extents),
+                quantized(self.output[...], self.output_quantizers, extents),
+                rounded_as(self.input_rounding, extents, self.features),
+                rounded_as(self.mixed_rounding, extents, merged),
             ),
             extent_of(self.features, extents),
             gated(extent_of(self.heads, extents), extents["depth"]),
@@ -79,6 +117,24 @@ class ElasticAttention(nnx.Module):
             causal=self.causal,
             rotary_base=self.rotary_base,
         )
+
+    def calibrate(
+        self, x: Float[Array, "rows features"], extents: LayerExtents, *, tokens: int
+    ) -> None:
+        """Sets the scales of what its weights multiply, in place.
+
+        Args:
+            x: What it reads.
+            extents: Of the largest subnet, in which nothing is rounded.
+            tokens: Of a sequence.
+        """
+        if self.input_rounding is None or self.mixed_rounding is None:
+            return
+        operation, found, weights = self.call(extents, tokens=tokens)
+        sizes = tuple(largest_size(extent) for extent in found)
+        *_, merged = operation.forward(sizes, x, weights)[1]
+        self.input_rounding.calibrate(x)
+        self.mixed_rounding.calibrate(merged)
 
     def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
         """Returns the dimension of each axis of each weight."""

@@ -4,9 +4,21 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from kernels.dispatch import run
-from kernels.extents import gated
-from kernels.feed_forward import UNIT_AXES, FeedForward, FeedForwardWeights
+from kernels.extents import gated, largest_size
+from kernels.feed_forward import (
+    UNIT_AXES,
+    FeedForward,
+    FeedForwardWeights,
+    activate,
+)
 from kernels.operation import Call
+from supernets.layers.quantizers import (
+    ElasticQuantizers,
+    Quantization,
+    quantized,
+    weight_quantizers,
+)
+from supernets.layers.rounding import activation_rounding, rounded_as
 from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
 
@@ -18,6 +30,7 @@ class ElasticFeedForward(nnx.Module):
         hidden: Choice or fixed number of hidden units.
         use_gate: Gated (SwiGLU) if true, else plain (GELU).
         output_scale: Standard deviation of the down projection, relative to default.
+        quantization: How many bits there are, if that is elastic.
         rngs: Source of the initial weights.
     """
 
@@ -28,6 +41,7 @@ class ElasticFeedForward(nnx.Module):
         *,
         use_gate: bool = True,
         output_scale: float = 1.0,
+        quantization: Quantization | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         self.features = features
@@ -43,6 +57,24 @@ class ElasticFeedForward(nnx.Module):
             else nnx.data(None)
         )
 
+        def quantizers(
+            weight: nnx.Param[Array] | None, inputs: Dimension, outputs: Dimension
+        ) -> ElasticQuantizers | None:
+            return weight_quantizers(
+                None if weight is None else weight[...],
+                quantization,
+                inputs=(inputs,),
+                outputs=(outputs,),
+                read_by=hidden,
+                rngs=rngs,
+            )
+
+        self.up_quantizers = quantizers(self.up, features, hidden)
+        self.down_quantizers = quantizers(self.down, hidden, features)
+        self.gate_quantizers = quantizers(self.gate, features, hidden)
+        self.input_rounding = activation_rounding(quantization, read_by=hidden)
+        self.hidden_rounding = activation_rounding(quantization, read_by=hidden)
+
     def __call__(
         self, x: Float[Array, "rows features"], extents: LayerExtents
     ) -> Float[Array, "rows features"]:
@@ -53,9 +85,34 @@ class ElasticFeedForward(nnx.Module):
         """Returns the operation without its input."""
         features = extent_of(self.features, extents)
         hidden = gated(extent_of(self.hidden, extents), extents["depth"])
-        gate = None if self.gate is None else self.gate[...]
-        weights = FeedForwardWeights(self.up[...], self.down[...], gate)
+        gate = None
+        if self.gate is not None:
+            gate = quantized(self.gate[...], self.gate_quantizers, extents)
+        weights = FeedForwardWeights(
+            quantized(self.up[...], self.up_quantizers, extents),
+            quantized(self.down[...], self.down_quantizers, extents),
+            gate,
+            rounded_as(self.input_rounding, extents, self.features),
+            rounded_as(self.hidden_rounding, extents, self.hidden),
+        )
         return Call(FeedForward(), (features, hidden), weights)
+
+    def calibrate(
+        self, x: Float[Array, "rows features"], extents: LayerExtents
+    ) -> None:
+        """Sets the scales of what its weights multiply, in place.
+
+        Args:
+            x: What it reads.
+            extents: Of the largest subnet, in which nothing is rounded.
+        """
+        if self.input_rounding is None or self.hidden_rounding is None:
+            return
+        operation, found, weights = self.call(extents)
+        sizes = tuple(largest_size(extent) for extent in found)
+        units = operation.forward(sizes, x, weights)[1]
+        self.input_rounding.calibrate(x)
+        self.hidden_rounding.calibrate(activate(*units))
 
     def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
         """Returns the dimension of each axis of each weight."""

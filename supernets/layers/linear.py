@@ -4,6 +4,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from kernels.linear import add_bias, matmul
+from supernets.layers.quantizers import Quantization, quantized, weight_quantizers
 from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
 
@@ -14,6 +15,7 @@ class ElasticLinear(nnx.Module):
         inputs: Choice or fixed size of the inputs.
         outputs: Choice or fixed size of the outputs.
         use_bias: Whether to add a bias.
+        quantization: How many bits the weight has, if it is quantised.
         rngs: Source of the initial weights.
     """
 
@@ -23,6 +25,7 @@ class ElasticLinear(nnx.Module):
         outputs: Dimension,
         *,
         use_bias: bool = True,
+        quantization: Quantization | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         self.inputs = inputs
@@ -34,13 +37,21 @@ class ElasticLinear(nnx.Module):
         self.bias = (
             nnx.Param(zeros(rngs.params(), shape[1:])) if use_bias else nnx.data(None)
         )
+        self.kernel_quantizers = weight_quantizers(
+            self.kernel[...],
+            quantization,
+            inputs=(inputs,),
+            outputs=(outputs,),
+            rngs=rngs,
+        )
 
     def __call__(
         self, x: Float[Array, "*batch inputs"], extents: LayerExtents
     ) -> Float[Array, "*batch outputs"]:
         """Applies the active part; see `kernels.linear.matmul`."""
         outputs = extent_of(self.outputs, extents)
-        y = matmul(x, self.kernel[...], extent_of(self.inputs, extents), outputs)
+        kernel = quantized(self.kernel[...], self.kernel_quantizers, extents)
+        y = matmul(x, kernel, extent_of(self.inputs, extents), outputs)
         return y if self.bias is None else add_bias(y, self.bias[...], outputs)
 
     def dimensions(self) -> dict[str, tuple[Dimension, ...]]:

@@ -10,6 +10,7 @@ from kernels.residual import residual
 from supernets.layers.attention import ElasticAttention
 from supernets.layers.feed_forward import ElasticFeedForward
 from supernets.layers.normalization import make_norm
+from supernets.layers.quantizers import Quantization
 from supernets.lowering import Dimension, LayerExtents
 from supernets.norms import Norm
 
@@ -34,6 +35,7 @@ class ElasticBlock(nnx.Module):
         norm: Kind of the norms.
         output_scale: Standard deviation of the projections that add to the residual
             stream, relative to default.
+        quantization: How many bits there are, if that is elastic.
         rngs: Source of the initial weights.
     """
 
@@ -50,6 +52,7 @@ class ElasticBlock(nnx.Module):
         use_gate: bool = True,
         norm: Norm = "rms",
         output_scale: float = 1.0,
+        quantization: Quantization | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         self.attention_norm = make_norm(norm, features, read_by=heads)
@@ -61,6 +64,7 @@ class ElasticBlock(nnx.Module):
             causal=causal,
             rotary_base=rotary_base,
             output_scale=output_scale,
+            quantization=quantization,
             rngs=rngs,
         )
         self.feed_forward_norm = make_norm(norm, features, read_by=hidden)
@@ -69,6 +73,7 @@ class ElasticBlock(nnx.Module):
             hidden,
             use_gate=use_gate,
             output_scale=output_scale,
+            quantization=quantization,
             rngs=rngs,
         )
 

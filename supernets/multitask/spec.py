@@ -182,7 +182,8 @@ class MultiTask:
         total = self.cost(genotypes, batch=batch, example=example)
         logits = sum(task.classes for task in self.tasks)
         held = batch * (math.prod(self.image) + logits)
-        return costs.priced(total, other_bytes=costs.BYTES_PER_FLOAT * held)
+        priced = costs.priced(total, other_bytes=costs.BYTES_PER_FLOAT * held)
+        return priced | self.stack.mean_bits(genotypes)
 
     def latency_terms(
         self, genotypes: Genotypes

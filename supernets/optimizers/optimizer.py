@@ -31,8 +31,9 @@ class Optimizer(abc.ABC):
     """Decoupled weight decay (Loshchilov 2019): its product with the rate is the share
     of a weight that a step takes off."""
     decayed: Decayed = "all"
-    """Which weights decay. "matrices" leaves out weights of a single axis, as scales
-    and biases of norms, other biases and a class token, and position embeddings."""
+    """Which weights decay; scales of quantised weights never do. "matrices" leaves out
+    weights of a single axis, as scales and biases of norms, other biases and a class
+    token, and position embeddings."""
     clip: float = 1.0
     """Largest norm of the whole gradient."""
 
@@ -50,7 +51,7 @@ class Optimizer(abc.ABC):
         # Imported here so that reading a recipe starts no array library.
         import optax
 
-        mask = None if self.decayed == "all" else matrices
+        mask = weights if self.decayed == "all" else matrices
         return optax.chain(
             optax.clip_by_global_norm(self.clip),
             optax.chain(
@@ -78,16 +79,34 @@ def require_decays(**decays: float) -> None:
             raise ValueError(f"{name} must lie between 0 and 1, got {decay}")
 
 
+QUANTIZERS = frozenset({"log_scale", "zero_point"})
+"""Names of what would be another size, and not a smaller one, if it decayed."""
+
+
+def weights(params: "Params") -> "Params":
+    """Returns which parameters are weights, in their structure: not `QUANTIZERS`."""
+    import jax
+
+    def is_weight(path: tuple[object, ...], _: "jax.Array") -> bool:
+        return not QUANTIZERS & _names(path)
+
+    return jax.tree.map_with_path(is_weight, params)
+
+
 def matrices(params: "Params") -> "Params":
     """Returns which weights are matrices, in the structure of the parameters.
 
     A weight is one if it has two or more axes, as projections with an axis for heads
-    and tables of tokens have, unless a part of its path is ``positions``.
+    and tables of tokens have, unless a part of its path is ``positions`` or one of
+    `QUANTIZERS`.
     """
     import jax
 
     def is_matrix(path: tuple[object, ...], weight: "jax.Array") -> bool:
-        names = {str(getattr(part, "key", "")) for part in path}
-        return weight.ndim > 1 and "positions" not in names
+        return weight.ndim > 1 and not (QUANTIZERS | {"positions"}) & _names(path)
 
     return jax.tree.map_with_path(is_matrix, params)
+
+
+def _names(path: tuple[object, ...]) -> set[str]:
+    return {str(getattr(part, "key", "")) for part in path}

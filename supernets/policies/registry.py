@@ -1,6 +1,7 @@
 """Every policy that a recipe may name."""
 
 from supernets.policies.attentive import Attentive
+from supernets.policies.chain import Chain
 from supernets.policies.full_or_subnet import FullOrSubnet
 from supernets.policies.largest_only import LargestOnly
 from supernets.policies.matformer import MatFormer
@@ -12,6 +13,7 @@ from supernets.policies.uniform import Uniform
 PolicySpec = (
     Sandwich
     | Attentive
+    | Chain
     | FullOrSubnet
     | LargestOnly
     | MatFormer

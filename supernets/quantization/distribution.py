@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Float
+
+from supernets.layers.quantizers import SUFFIX
+from supernets.weights import Params
 
 UNIFORM_KURTOSIS = 1.8
 """Of numbers spread evenly over an interval; 3 of normally distributed ones."""
@@ -31,6 +35,24 @@ def standardized_moments(weight: Float[Array, "*shape"]) -> Moments:
         jnp.where(spread, jnp.mean(z**3), 0.0),
         jnp.where(spread, jnp.mean(z**4), UNIFORM_KURTOSIS),
     )
+
+
+def elastic_weights(params: Params) -> list[Float[Array, "..."]]:
+    """Returns the weights of layers whose bits are elastic.
+
+    Those outside the layers, as the embedding, are left out as EQ-Net leaves out the
+    first and the last layer.
+
+    Args:
+        params: Of a supernet.
+    """
+    flat = dict(nnx.to_flat_state(params))
+    return [
+        variable[...]
+        for path, variable in flat.items()
+        if any(isinstance(part, int) for part in path)
+        and (*path[:-1], f"{path[-1]}{SUFFIX}", "log_scale") in flat
+    ]
 
 
 def weight_distribution_loss(

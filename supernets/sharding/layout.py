@@ -24,7 +24,13 @@ from jaxtyping import Array, PyTree
 from kernels.parallel import collected, dealt, spec_of
 from supernets.dimensions import Path, Stored, stored_weights
 from supernets.losses.loss import Batch
-from supernets.lowering import Dimension, Scaled, full_size, sizes_of
+from supernets.lowering import (
+    Groups,
+    Scaled,
+    StoredDimension,
+    full_size,
+    sizes_of,
+)
 from supernets.sharding.spec import Parallel
 from supernets.weights import Weight
 
@@ -274,8 +280,14 @@ def _placements(
             size = full_size(stored.dimensions[stored.unit_axis])
             owners.setdefault(stored.path[:-1], []).append(size)
     for stored in weights:
-        shape = tuple(full_size(dimension) for dimension in stored.dimensions)
+        shape = stored.shape
         axis = stored.unit_axis if mesh.shape["tensor"] > 1 else None
+        if stored.rows is not None and mesh.shape["tensor"] > 1:
+            raise ValueError(
+                "devices of the tensor axis cannot share units of quantised weights, "
+                "whose scales belong to them: let tensor be 1 and take more data or "
+                "fsdp devices"
+            )
         units = 1
         if axis is not None:
             # Query heads go with the key-value head that they share.
@@ -321,8 +333,11 @@ def _require_shared(stored: Stored, axis: int, units: int, devices: int) -> None
         )
 
 
-def _told(dimension: Dimension) -> tuple[str, tuple[int, ...]]:
+def _told(dimension: StoredDimension) -> tuple[str, tuple[int, ...]]:
     """Returns the name of a dimension and its sizes."""
+    if isinstance(dimension, Groups):
+        name, sizes = _told(dimension.of)
+        return f"groups of {name}", tuple(map(dimension.count, sizes))
     if isinstance(dimension, Scaled):
         (base, bases), (factor, factors) = (
             _told(dimension.base),

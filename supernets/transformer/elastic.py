@@ -3,6 +3,8 @@
 from flax import nnx
 
 from supernets.layers import ElasticBlock
+from supernets.layers.quantizers import Quantization
+from supernets.quantization.precision import ACTIVATION_BITS, WEIGHT_BITS
 from supernets.transformer.stack import Stack
 
 
@@ -22,6 +24,14 @@ def elastic_blocks(
     """
     space = stack.space()
     width, heads, ffn = (space.choice(name) for name in ("width", "heads", "ffn"))
+    names = {choice.name for choice in space.choices}
+    quantization = None
+    if stack.precision is not None:
+        quantization = Quantization(
+            stack.precision,
+            space.choice(WEIGHT_BITS),
+            space.choice(ACTIVATION_BITS) if ACTIVATION_BITS in names else None,
+        )
     return [
         ElasticBlock(
             width,
@@ -34,7 +44,15 @@ def elastic_blocks(
             use_gate=stack.gated,
             norm=stack.norm,
             output_scale=stack.output_scale,
+            quantization=quantization,
             rngs=rngs,
         )
         for _ in range(stack.layers)
     ]
+
+
+def outer_quantization(stack: Stack) -> Quantization | None:
+    """Returns how weights outside the layers are quantised, if they are."""
+    if stack.precision is None:
+        return None
+    return Quantization(stack.precision, stack.precision.outer)

@@ -5,11 +5,15 @@ from typing import NamedTuple
 
 from flax import nnx
 
-from kernels.extents import largest_size
 from search.space import Architecture, Space
-from supernets.dimensions import stored_weights
-from supernets.lowering import extent_of, fixed_extents
+from supernets import dimensions
+from supernets.lowering import fixed_extents
+from supernets.quantization.plain_precision import PlainPrecision
+from supernets.quantization.plain_weights import stored_weights
 from supernets.weights import Weight, flat_weights
+
+QUANTIZERS = "_quantizers."
+"""Between the name of a weight and of what was learned of quantising it."""
 
 
 class RunningSizes(NamedTuple):
@@ -47,47 +51,55 @@ def cut_weights(
     extents = fixed_extents(space, space.encode(architecture))
     weights = flat_weights(supernet)
     cut: dict[str, Weight] = {}
-    for stored in stored_weights(supernet):
-        seen = stored.seen(extents)
-        sizes = [
-            largest_size(extent_of(dimension, seen)) for dimension in stored.dimensions
-        ]
-        used = (
-            largest_size(seen["depth"]),
-            largest_size(extent_of(stored.read_by, seen)),
-        )
-        if all((*used, *sizes)):
+    for stored in dimensions.stored_weights(supernet):
+        part = stored.cut(extents)
+        if part is not None:
             name = ".".join(map(str, stored.path))
-            cut[name] = weights[name][tuple(slice(size) for size in sizes)]
+            cut[name] = weights[name][part]
     return cut
 
 
 def plain_weights(
-    cut: Mapping[str, Weight], layers: tuple[int, ...], names: Mapping[str, str]
+    cut: Mapping[str, Weight],
+    layers: tuple[int, ...],
+    names: Mapping[str, str],
+    precision: PlainPrecision | None = None,
 ) -> dict[str, Weight]:
-    """Returns the weights as plain layers name, number and shape them.
+    """Returns the weights as plain layers name, number, shape and store them.
 
     Args:
         cut: By their names in the supernet.
         layers: The stored layers that run.
         names: New names of weights outside the layers; others keep theirs.
+        precision: How few bits hold matrices; they stay as they are without.
     """
     plain: dict[str, Weight] = {}
+    learned: dict[str, dict[str, Weight]] = {}
     for name, weight in cut.items():
-        if not name.startswith("blocks."):
-            plain[names.get(name, name)] = weight
-            continue
-        _, layer, part, field = name.split(".")
-        target = f"blocks.{layers.index(int(layer))}.{part}.{field}"
-        if part in ("attention", "feed_forward"):
-            target += ".kernel"
-        if part == "attention":
-            weight = _merged(weight, into=field != "output")
-        plain[target] = weight
-    return plain
+        owner, of_quantizers, parameter = name.partition(QUANTIZERS)
+        target = _target(owner, layers, names)
+        if of_quantizers:
+            learned.setdefault(target, {})[parameter] = weight
+        else:
+            plain[target] = _merged(name, weight)
+    return plain if precision is None else stored_weights(plain, learned, precision)
 
 
-def _merged(weight: Weight, *, into: bool) -> Weight:
+def _target(name: str, layers: tuple[int, ...], names: Mapping[str, str]) -> str:
+    """Returns what plain layers call a weight."""
+    if not name.startswith("blocks."):
+        return names.get(name, name)
+    _, layer, part, *field = name.split(".")
+    target = ".".join(["blocks", str(layers.index(int(layer))), part, *field])
+    # Norms, and the scales of activations, are called the same.
+    is_matrix = part in ("attention", "feed_forward") and len(field) == 1
+    return f"{target}.kernel" if is_matrix else target
+
+
+def _merged(name: str, weight: Weight) -> Weight:
     """Returns a projection into or out of heads with these in one axis."""
+    *_, part, field = name.split(".")
+    if part != "attention":
+        return weight
     first, _, last = weight.shape
-    return weight.reshape((first, -1) if into else (-1, last))
+    return weight.reshape((-1, last) if field == "output" else (first, -1))

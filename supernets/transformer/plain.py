@@ -9,6 +9,8 @@ from jaxtyping import Array, Float
 from kernels.dot_product import dot_product_attention
 from kernels.rotary import rotary_angles, rotate
 from supernets.norms import Norm
+from supernets.quantization.plain_parts import Parts, parts_of_layer
+from supernets.quantization.plain_precision import PlainPrecision, with_tuples
 
 
 @runtime_checkable
@@ -64,6 +66,7 @@ class PlainAttention(nnx.Module):
         head_dim: Size of a head.
         causal: Whether a position sees only those up to its own.
         rotary_base: Base of the rotary frequencies; none for no rotary positions.
+        parts: What it is made of.
         rngs: Source of the initial weights.
     """
 
@@ -76,29 +79,34 @@ class PlainAttention(nnx.Module):
         head_dim: int,
         causal: bool,
         rotary_base: float | None,
+        parts: Parts,
         rngs: nnx.Rngs,
     ) -> None:
         self.head_dim = head_dim
         self.causal = causal
         self.rotary_base = rotary_base
         merged, shared = heads * head_dim, kv_heads * head_dim
-        self.query = nnx.Linear(width, merged, use_bias=False, rngs=rngs)
-        self.key = nnx.Linear(width, shared, use_bias=False, rngs=rngs)
-        self.value = nnx.Linear(width, shared, use_bias=False, rngs=rngs)
-        self.output = nnx.Linear(merged, width, use_bias=False, rngs=rngs)
+        self.query = parts.linear(width, merged, rngs=rngs)
+        self.key = parts.linear(width, shared, rngs=rngs)
+        self.value = parts.linear(width, shared, rngs=rngs)
+        self.output = parts.linear(merged, width, rngs=rngs)
+        self.input_rounding = parts.rounding()
+        self.mixed_rounding = parts.rounding()
 
     def __call__(
         self, x: Float[Array, "rows width"], *, tokens: int
     ) -> Float[Array, "rows width"]:
         """Attends within sequences of ``tokens`` rows."""
-        query = self._split(self.query(x), tokens)
-        key = self._split(self.key(x), tokens)
+        read = self.input_rounding(x)
+        query = self._split(self.query(read), tokens)
+        key = self._split(self.key(read), tokens)
         if self.rotary_base is not None:
             angles = rotary_angles(tokens, self.head_dim, self.rotary_base)
             query, key = rotate(query, angles), rotate(key, angles)
-        value = self._split(self.value(x), tokens)
+        value = self._split(self.value(read), tokens)
         mixed = dot_product_attention(query, key, value, self.causal)
-        return self.output(mixed.transpose(0, 2, 1, 3).reshape(x.shape[0], -1))
+        merged = mixed.transpose(0, 2, 1, 3).reshape(x.shape[0], -1)
+        return self.output(self.mixed_rounding(merged))
 
     def _split(
         self, x: Float[Array, "rows features"], tokens: int
@@ -115,26 +123,29 @@ class PlainFeedForward(nnx.Module):
         width: The model width.
         hidden: Hidden units.
         use_gate: Whether it is gated.
+        parts: What it is made of.
         rngs: Source of the initial weights.
     """
 
     def __init__(
-        self, width: int, hidden: int, *, use_gate: bool, rngs: nnx.Rngs
+        self, width: int, hidden: int, *, use_gate: bool, parts: Parts, rngs: nnx.Rngs
     ) -> None:
-        self.up = nnx.Linear(width, hidden, use_bias=False, rngs=rngs)
-        self.down = nnx.Linear(hidden, width, use_bias=False, rngs=rngs)
+        self.up = parts.linear(width, hidden, rngs=rngs)
+        self.down = parts.linear(hidden, width, rngs=rngs)
         self.gate = (
-            nnx.Linear(width, hidden, use_bias=False, rngs=rngs)
-            if use_gate
-            else nnx.data(None)
+            parts.linear(width, hidden, rngs=rngs) if use_gate else nnx.data(None)
         )
+        self.input_rounding = parts.rounding()
+        self.hidden_rounding = parts.rounding()
 
     def __call__(self, x: Float[Array, "rows width"]) -> Float[Array, "rows width"]:
         """Applies the network."""
-        units = self.up(x)
-        if self.gate is None:
-            return self.down(nnx.gelu(units))
-        return self.down(nnx.silu(self.gate(x)) * units)
+        read = self.input_rounding(x)
+        units = self.up(read)
+        units = (
+            nnx.gelu(units) if self.gate is None else nnx.silu(self.gate(read)) * units
+        )
+        return self.down(self.hidden_rounding(units))
 
 
 def plain_norm(
@@ -155,6 +166,7 @@ class PlainBlock(nnx.Module):
         layer: Which of them it is.
         causal: Whether a position sees only those up to its own.
         rotary_base: Base of the rotary frequencies; none for no rotary positions.
+        parts: What it is made of.
         rngs: Source of the initial weights.
     """
 
@@ -165,6 +177,7 @@ class PlainBlock(nnx.Module):
         *,
         causal: bool,
         rotary_base: float | None,
+        parts: Parts,
         rngs: nnx.Rngs,
     ) -> None:
         width, heads, hidden = sizes.width, sizes.heads[layer], sizes.ffn[layer]
@@ -178,12 +191,13 @@ class PlainBlock(nnx.Module):
                 head_dim=sizes.head_dim,
                 causal=causal,
                 rotary_base=rotary_base,
+                parts=parts,
                 rngs=rngs,
             )
         if self.feeds:
             self.feed_forward_norm = plain_norm(sizes.norm, width, rngs=rngs)
             self.feed_forward = PlainFeedForward(
-                width, hidden, use_gate=sizes.gated, rngs=rngs
+                width, hidden, use_gate=sizes.gated, parts=parts, rngs=rngs
             )
 
     def __call__(
@@ -198,18 +212,50 @@ class PlainBlock(nnx.Module):
 
 
 def plain_blocks(
-    sizes: LayerSizes, *, causal: bool, rotary_base: float | None, rngs: nnx.Rngs
+    sizes: LayerSizes,
+    *,
+    causal: bool,
+    rotary_base: float | None,
+    precision: PlainPrecision | None = None,
+    rngs: nnx.Rngs,
 ) -> list[PlainBlock]:
-    """Returns all layers; see `PlainBlock`."""
+    """Returns all layers; see `PlainBlock`.
+
+    Args:
+        sizes: Of all layers.
+        causal: Whether a position sees only those up to its own.
+        rotary_base: Base of the rotary frequencies; none for no rotary positions.
+        precision: Bits of each layer; weights are float32 without.
+        rngs: Source of the initial weights.
+
+    Raises:
+        ValueError: If there are bits of more or fewer layers.
+    """
+    layers = len(sizes.heads)
+    if precision is not None:
+        precision.require_layers(layers)
     return [
-        PlainBlock(sizes, layer, causal=causal, rotary_base=rotary_base, rngs=rngs)
-        for layer in range(len(sizes.heads))
+        PlainBlock(
+            sizes,
+            layer,
+            causal=causal,
+            rotary_base=rotary_base,
+            parts=parts_of_layer(precision, layer),
+            rngs=rngs,
+        )
+        for layer in range(layers)
     ]
 
 
 def fields_from_json(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields of a config from their JSON, where tuples are lists."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in stored.items()
-    }
+    """Returns the fields of a config from their JSON, where tuples are lists.
+
+    Raises:
+        TypeError: If a field of the precision is missing or unknown.
+        ValueError: If the precision is wrong.
+    """
+    fields = with_tuples(stored)
+    precision = fields.get("precision")
+    if precision is None:
+        return fields
+    return {**fields, "precision": PlainPrecision.from_json(precision)}

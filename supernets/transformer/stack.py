@@ -6,9 +6,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from kernels.quantization.scheme import FLOAT_WIDTH
 from search.space import Choice, Depth, Genotypes, Space
 from supernets import costs
 from supernets.norms import VECTORS, Norm
+from supernets.quantization.mean_bits import mean_bits
+from supernets.quantization.precision import ACTIVATION_BITS, WEIGHT_BITS, Precision
 
 ResidualInit = Literal["scaled", "zero"]
 """How projections that add to the residual stream start: at ``(2 layers)^-1/2`` of
@@ -64,6 +67,7 @@ class Stack:
     gated: bool
     norm: Norm
     residual_init: ResidualInit = "scaled"
+    precision: Precision | None = None
 
     def __post_init__(self) -> None:
         if self.head_dim < 1:
@@ -83,6 +87,7 @@ class Stack:
                 raise ValueError(
                     f"{name} must be positive, or 0 in some of the choices, got {sizes}"
                 )
+        self._require_groups()
         self.space()
 
     @property
@@ -103,31 +108,88 @@ class Stack:
                 Choice("width", self.width),
                 Choice("heads", self.heads, per_layer=True),
                 Choice("ffn", self.ffn, per_layer=True),
+                *(() if self.precision is None else self.precision.choices()),
             ),
             layers=self.layers,
             depth=depth,
         )
 
+    def _require_groups(self) -> None:
+        scheme = None if self.precision is None else self.precision.scheme
+        if scheme is not None:
+            heads = max(self.heads) * self.head_dim
+            for inputs in (max(self.width), heads, max(self.ffn)):
+                scheme.scale_shape(inputs, 1)
+
     def cost(self, genotypes: Genotypes, *, batch: int, tokens: int) -> costs.Cost:
         """Returns the cost of the layers on ``batch`` sequences of ``tokens``."""
-        return self.cost_of(self.sizes(genotypes), batch=batch, tokens=tokens)
+        sizes, bits = self.sizes(genotypes), self.bits(genotypes)
+        return self.cost_of(sizes, batch=batch, tokens=tokens, bits=bits)
 
-    def cost_of(self, sizes: LayerSizes, *, batch: int, tokens: int) -> costs.Cost:
+    def cost_of(
+        self,
+        sizes: LayerSizes,
+        *,
+        batch: int,
+        tokens: int,
+        bits: costs.Bits = costs.FLOAT,
+    ) -> costs.Cost:
         """Returns the cost of layers of any sizes that are made as these are."""
+        norm = costs.vectors(VECTORS[self.norm], sizes.width)
+        halves = self._halves(sizes, batch=batch, tokens=tokens, bits=bits)
+        layer = halves + norm.where(sizes.attends) + norm.where(sizes.feeds)
+        return layer.over_layers()
+
+    def _halves(
+        self,
+        sizes: LayerSizes,
+        *,
+        batch: int,
+        tokens: int,
+        bits: costs.Bits = costs.FLOAT,
+    ) -> costs.Cost:
+        """Returns the cost of each layer without its norms."""
         width, heads, ffn, runs = sizes
-        norm = costs.vectors(VECTORS[self.norm], width)
         attention = costs.attention(
-            batch, tokens, width, heads, self.head_dim, self.group
+            batch, tokens, width, heads, self.head_dim, self.group, bits
         )
         feed_forward = costs.feed_forward(
-            batch * tokens, width, ffn, use_gate=self.gated
+            batch * tokens, width, ffn, use_gate=self.gated, bits=bits
         )
-        layer = (
-            (attention + feed_forward).where(runs)
-            + norm.where(sizes.attends)
-            + norm.where(sizes.feeds)
+        return (attention + feed_forward).where(runs)
+
+    def mean_bits(
+        self, genotypes: Genotypes
+    ) -> dict[str, Float[np.ndarray, " population"]]:
+        """Returns ``mean_bits``, of an average weight of the layers."""
+        if self.precision is None:
+            return {"mean_bits": np.full(len(genotypes), float(costs.FLOAT_BITS))}
+        layers = self._halves(self.sizes(genotypes), batch=0, tokens=0)
+        weights = self.bits(genotypes).weights
+        return {"mean_bits": mean_bits(layers.params, weights)}
+
+    def bits(self, genotypes: Genotypes) -> costs.Bits:
+        """Returns the bits of every stored layer of every subnet."""
+        if self.precision is None:
+            return costs.FLOAT
+        space, precision = self.space(), self.precision
+        found: dict[str, np.ndarray | int] = {
+            choice.name: space.values(genotypes, choice.name).astype(np.int64)
+            for choice in precision.choices()
+        }
+        return costs.Bits(
+            found[WEIGHT_BITS],
+            found.get(ACTIVATION_BITS, FLOAT_WIDTH),
+            precision.scheme,
+            has_adapters=precision.adapters > 0,
         )
-        return layer.over_layers()
+
+    def outer_bits(self) -> costs.Bits:
+        """Returns the bits of the weights outside the layers."""
+        if self.precision is None:
+            return costs.FLOAT
+        precision = self.precision
+        return costs.Bits(precision.outer, FLOAT_WIDTH, precision.outer_scheme)
 
     def outer_norm(self, genotypes: Genotypes) -> costs.Cost:
         """Returns the cost of the norm that comes after the layers."""

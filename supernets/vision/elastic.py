@@ -10,7 +10,7 @@ from supernets.losses.loss import Outputs
 from supernets.lowering import Extents, extent_of, full_size, outside_layers
 from supernets.network import padded_features
 from supernets.regularization import Noise, with_dropout
-from supernets.transformer.elastic import elastic_blocks
+from supernets.transformer.elastic import elastic_blocks, outer_quantization
 from supernets.vision.patches import patches_of
 from supernets.vision.spec import VisionTransformer
 
@@ -28,7 +28,10 @@ class ElasticVisionTransformer(nnx.Module):
         self.width = width
         self.patch = spec.patch
         self.tokens = spec.tokens
-        self.patch_embedding = ElasticLinear(spec.patch_values, width, rngs=rngs)
+        outer = outer_quantization(spec.stack)
+        self.patch_embedding = ElasticLinear(
+            spec.patch_values, width, quantization=outer, rngs=rngs
+        )
         self.class_token = (
             ElasticToken(width, rngs=rngs)
             if spec.pooling == "token"
@@ -39,7 +42,7 @@ class ElasticVisionTransformer(nnx.Module):
             elastic_blocks(spec.stack, causal=False, rotary_base=None, rngs=rngs)
         )
         self.norm = make_norm(spec.norm, width)
-        self.head = ElasticLinear(width, spec.classes, rngs=rngs)
+        self.head = ElasticLinear(width, spec.classes, quantization=outer, rngs=rngs)
 
     def __call__(
         self, images: Images, extents: Extents

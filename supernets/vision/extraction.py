@@ -3,6 +3,7 @@
 from flax import nnx
 
 from search.space import Architecture
+from supernets.quantization.plain_precision import plain_precision
 from supernets.transformer.extraction import cut_weights, plain_weights, running_sizes
 from supernets.vision.plain import PlainVisionTransformer, PlainVisionTransformerConfig
 from supernets.vision.spec import VisionTransformer
@@ -29,6 +30,7 @@ def plain_config(
         width=sizes.width,
         heads=sizes.heads,
         ffn=sizes.ffn,
+        precision=plain_precision(spec.precision, architecture),
     )
 
 
@@ -44,5 +46,6 @@ def extract(
     network = nnx.eval_shape(lambda: PlainVisionTransformer(config, rngs=nnx.Rngs(0)))
     cut = cut_weights(supernet, spec.space(), architecture)
     names = {"class_token.vector": "class_token", "positions.table": "positions"}
-    set_weights(network, plain_weights(cut, architecture.layers, names))
+    weights = plain_weights(cut, architecture.layers, names, config.precision)
+    set_weights(network, weights)
     return network

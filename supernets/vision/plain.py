@@ -9,6 +9,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from supernets.norms import Norm
+from supernets.quantization.plain_parts import outer_parts
+from supernets.quantization.plain_precision import PlainPrecision
 from supernets.transformer.plain import fields_from_json, plain_blocks, plain_norm
 from supernets.vision.patches import patches_of
 
@@ -30,6 +32,8 @@ class PlainVisionTransformerConfig:
     ffn: tuple[int, ...]
     gated: bool
     norm: Norm
+    precision: PlainPrecision | None = None
+    """Bits of weights and activations; weights are float32 without."""
 
     @property
     def kv_heads(self) -> tuple[int, ...]:
@@ -48,6 +52,7 @@ class PlainVisionTransformerConfig:
 
         Raises:
             TypeError: If a field is missing or unknown.
+            ValueError: If bits are wrong.
         """
         return cls(**fields_from_json(stored))
 
@@ -69,7 +74,8 @@ class PlainVisionTransformer(nnx.Module):
         values = config.patch**2 * config.image[2]
         self.patch = config.patch
         self.tokens = tokens
-        self.patch_embedding = nnx.Linear(values, width, rngs=rngs)
+        outer = outer_parts(config.precision)
+        self.patch_embedding = outer.linear(values, width, use_bias=True, rngs=rngs)
         init = nnx.initializers.normal(stddev=0.02)
         self.class_token = (
             nnx.Param(init(rngs.params(), (width,)))
@@ -78,10 +84,16 @@ class PlainVisionTransformer(nnx.Module):
         )
         self.positions = nnx.Param(init(rngs.params(), (tokens, width)))
         self.blocks = nnx.List(
-            plain_blocks(config, causal=False, rotary_base=None, rngs=rngs)
+            plain_blocks(
+                config,
+                causal=False,
+                rotary_base=None,
+                precision=config.precision,
+                rngs=rngs,
+            )
         )
         self.norm = plain_norm(config.norm, width, rngs=rngs)
-        self.head = nnx.Linear(width, config.classes, rngs=rngs)
+        self.head = outer.linear(width, config.classes, use_bias=True, rngs=rngs)
 
     def __call__(
         self, images: Float[Array, "batch height width channels"]

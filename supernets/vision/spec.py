@@ -11,6 +11,7 @@ from search.space import Architecture, Genotypes, Space
 from supernets import costs
 from supernets.model import Classes, Example
 from supernets.norms import Norm
+from supernets.quantization.precision import Precision
 from supernets.transformer.stack import ResidualInit, Stack
 from supernets.vision.grid import PatchGrid
 
@@ -55,6 +56,8 @@ class VisionTransformer:
     """Kind of normalisation."""
     residual_init: ResidualInit = "scaled"
     """How what adds to the residual stream starts; at ``zero``, layers do nothing."""
+    precision: Precision | None = None
+    """Bits of weights and activations that layers may have; float32 unless given."""
     image: tuple[int, int, int] = (32, 32, 3)
     """Height, width and channels of an image."""
     patch: int = 4
@@ -84,6 +87,7 @@ class VisionTransformer:
             gated=self.gated,
             norm=self.norm,
             residual_init=self.residual_init,
+            precision=self.precision,
         )
 
     @property
@@ -131,12 +135,13 @@ class VisionTransformer:
         self.grid.require(example)
         width = self.stack.widths(genotypes)
         one, values = np.asarray(1), np.asarray(self.patch_values)
+        bits = self.stack.outer_bits()
         return (
-            costs.linear(batch * self.patches, values, width)
+            costs.linear(batch * self.patches, values, width, bits)
             + costs.vectors(1 + self.tokens + (self.pooling == "token"), width)
             + self.stack.cost(genotypes, batch=batch, tokens=self.tokens)
             + self.stack.outer_norm(genotypes)
-            + costs.linear(batch, width, np.asarray(self.classes))
+            + costs.linear(batch, width, np.asarray(self.classes), bits)
             + costs.vectors(self.classes, one)
         )
 
@@ -150,7 +155,8 @@ class VisionTransformer:
         """
         total = self.cost(genotypes, batch=batch, example=example)
         held = batch * (math.prod(self.image) + self.classes)
-        return costs.priced(total, other_bytes=costs.BYTES_PER_FLOAT * held)
+        priced = costs.priced(total, other_bytes=costs.BYTES_PER_FLOAT * held)
+        return priced | self.stack.mean_bits(genotypes)
 
     def latency_terms(
         self, genotypes: Genotypes

@@ -94,18 +94,25 @@ def test_every_contender_is_measured_and_drawn(results):
         excess = found["excess_percent"]["mean"]
         assert excess == sorted(excess, reverse=True)
         assert excess[-1] >= 0
+        for share, needed in zip(
+            shares["last"], found["evaluations_to_target"], strict=True
+        ):
+            assert (needed is None) == (share < results["target_percent"])
+            assert needed is None or 0 < needed <= 20
     figure = search_figure(results)
-    assert [len(axes.lines) for axes in figure.axes] == [len(STYLES)] * 2
+    assert [len(axes.lines) for axes in figure.axes] == [len(STYLES) + 1, len(STYLES)]
     assert drawing.to_png(figure).startswith(b"\x89PNG")
 
 
 def test_lines_of_the_readme_order_algorithms_by_their_hypervolume(results):
-    shares, seeds = benchmark.readme_rows(results)
+    title, shares, seeds, until = benchmark.readme_rows(results)
+    assert f"`{benchmark.COMMAND}`" in title
     assert "| Hypervolume after 20 of 16,457 subnets" in shares
     numbers = [float(n) for n in re.findall(r"([\d.]+)%", shares.split("|")[2])]
     assert numbers == sorted(numbers, reverse=True)
     assert len(numbers) == len(benchmark.CONTENDERS)
     assert seeds.startswith("| Seeds of 2 with more hypervolume than random search |")
+    assert until.startswith("| Subnets until the hypervolume that NSGA-II ends with, ")
 
 
 def test_seeds_ahead_are_counted_pair_by_pair():
@@ -115,6 +122,24 @@ def test_seeds_ahead_are_counted_pair_by_pair():
     made_up = {"algorithms": {"a": ends(3.0, 1.0, 2.0), "b": ends(2.0, 1.0, 5.0)}}
     assert benchmark.ahead(made_up, "a", "b") == 1
     assert benchmark.ahead(made_up, "b", "a") == 1
+
+
+def test_a_curve_reaches_a_target_after_so_many_subnets_or_never():
+    curve = np.asarray([1.0, 1.0, 3.0, 4.0])
+    assert benchmark.reached(curve, 1.0) == 1
+    assert benchmark.reached(curve, 2.5) == 3
+    assert benchmark.reached(curve, 4.5) is None
+
+
+def test_the_median_seed_counts_one_that_never_reaches_the_target_as_late():
+    made_up = {
+        "algorithms": {
+            "a": {"evaluations_to_target": [30, None, 10]},
+            "b": {"evaluations_to_target": [None, None, 10]},
+        }
+    }
+    assert benchmark.until(made_up, "a") == 30
+    assert benchmark.until(made_up, "b") is None
 
 
 def test_the_command_writes_results_and_a_figure(monkeypatch, tmp_path, capsys):

@@ -19,12 +19,15 @@ from kernels import tiles
 from kernels.attention import AttentionWeights, attention_call, self_attention
 from kernels.dispatch import run
 from kernels.embedding import attend, embed
-from kernels.extents import Extent, Fixed, Indexed, Mixed, restrict
+from kernels.extents import Extent, Fixed, Indexed, Mixed, resized, restrict
 from kernels.feed_forward import FeedForward, FeedForwardWeights, feed_forward
 from kernels.held_norm import HeldRmsNorm
 from kernels.linear import add_bias, matmul
 from kernels.normalization import LayerNorm, RmsNorm, layer_norm, rms_norm
 from kernels.operation import Call
+from kernels.quantization.quantizers import Quantizers
+from kernels.quantization.roundings import rounding
+from kernels.quantization.scheme import ActivationScheme
 from kernels.residual import residual
 from tests.kernels.comparison import (
     assert_close,
@@ -63,6 +66,7 @@ class Operation:
     run: Callable[[dict[str, jax.Array], dict[str, Extent]], jax.Array]
     activations: dict[str, Shape] = dataclasses.field(default_factory=dict)
     linear: bool = False
+    executions: tuple[str, ...] = ("masked", "switched", "pallas")
 
     @property
     def arrays(self) -> dict[str, Shape]:
@@ -96,6 +100,39 @@ def layer_of_units(arrays, extents):
     weights = FeedForwardWeights(*(arrays[k] for k in ("up", "down", "gate")))
     inner = Call(FeedForward(), (extents["features"], extents["units"]), weights)
     return run(residual(norm, inner), arrays["x"])
+
+
+SCHEME = ActivationScheme(widths=(3, 5))
+BITS = {3: 3, 4: 16, 6: 5}
+"""Of what is multiplied, for each size of the features: as if one choice were both."""
+
+
+def roundings(arrays, extents, *features):
+    bits = resized(extents["features"], BITS.__getitem__)
+    scales = 0.3 * jnp.exp(arrays["log_scales"])[:, :, None, None]
+    return [
+        rounding(bits, Quantizers(scale), SCHEME, features=count)
+        for scale, count in zip(scales, features, strict=True)
+    ]
+
+
+def rounded_layer_of_attention(arrays, extents):
+    norm = Call(RmsNorm(), (extents["features"],), arrays["scale"])
+    weights = AttentionWeights(
+        *(arrays[k] for k in ("query", "key", "value", "out")),
+        *roundings(arrays, extents, SIZES["features"][-1], 4 * HEAD_DIM),
+    )
+    sizes = extents["features"], extents["heads"]
+    inner = attention_call(weights, *sizes, tokens=TOKENS)
+    return run(residual(norm, inner), arrays["x"])
+
+
+def rounded_network(arrays, extents):
+    weights = FeedForwardWeights(
+        *(arrays[k] for k in ("up", "down", "gate")),
+        *roundings(arrays, extents, SIZES["features"][-1], SIZES["units"][-1]),
+    )
+    return feed_forward(arrays["x"], weights, extents["features"], extents["units"])
 
 
 def attention_weights(kv_heads):
@@ -213,13 +250,34 @@ OPERATIONS = [
         layer_of_attention,
         {"x": FEATURES},
     ),
+    Operation(
+        "rounded_feed_forward",
+        FEATURES,
+        PLAIN | {"gate": UNITS, "log_scales": (2, 2)},
+        rounded_network,
+        {"x": FEATURES},
+        executions=("masked", "switched"),
+    ),
+    Operation(
+        "rounded_residual_attention",
+        FEATURES,
+        attention_weights("kv_heads") | {"scale": ("features",), "log_scales": (2, 2)},
+        rounded_layer_of_attention,
+        {"x": FEATURES},
+        executions=("masked", "switched"),
+    ),
 ]
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+MARKS = {"pallas": pytest.mark.slow}
 each_execution = pytest.mark.parametrize(
-    "execution",
-    ["masked", "switched", pytest.param("pallas", marks=pytest.mark.slow)],
-    indirect=True,
+    ("operation", "execution"),
+    [
+        pytest.param(each, way, marks=MARKS.get(way, ()), id=f"{way}-{each.name}")
+        for each in OPERATIONS
+        for way in each.executions
+    ],
+    indirect=["execution"],
 )
 each_subnet = given(
     st.fixed_dictionaries(
@@ -323,7 +381,6 @@ def cotangent_of(operation: Operation, seed: int) -> np.ndarray:
     return draw(full(operation.output), [seed, len(operation.arrays)])
 
 
-@each_operation
 @each_execution
 @settings(max_examples=6)
 @each_subnet
@@ -356,7 +413,6 @@ def test_a_one_hot_mixture_is_the_chosen_subnet(operation, indices, seed):
     compare(run(arrays, cotangent, one_hot(indices)), expected)
 
 
-@each_operation
 @each_execution
 @settings(max_examples=6)
 @each_subnet
@@ -375,7 +431,6 @@ def test_nothing_leaks_from_inactive_weights(operation, execution, indices, seed
     )
 
 
-@each_operation
 @each_execution
 def test_one_program_serves_all_subnets_and_maps_over_them(operation, execution):
     rng = np.random.default_rng(0)

@@ -19,6 +19,7 @@ from kernels.extents import (
     resized,
     restrict,
     restrict_axes,
+    runs,
     scaled,
 )
 from tests.kernels.comparison import (
@@ -421,3 +422,13 @@ def test_extents_are_trees_of_their_traced_part():
     assert jax.tree.leaves(Fixed(3)) == []
     assert jax.tree.leaves(indexed(1)) == [1]
     assert jax.tree.map(lambda index: index + 1, indexed(1)).choices == CHOICES
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_operation_runs_unless_one_of_its_sizes_is_zero(index):
+    gate = indexed(index, GATE)
+    soft = Mixed(jax.nn.one_hot(index, 2), GATE)
+    for extents in ((gate,), (Fixed(3), soft), (gate, soft, indexed(0))):
+        assert bool(runs(extents)) == bool(index)
+    assert not runs((gate, Fixed(0)))
+    assert runs((Fixed(3), indexed(index))) is None

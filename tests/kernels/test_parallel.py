@@ -17,6 +17,7 @@ from kernels.feed_forward import FeedForward, FeedForwardWeights
 from kernels.normalization import RmsNorm
 from kernels.operation import Call
 from kernels.parallel import TENSOR, collected, dealt
+from kernels.quantization.roundings import Rounding
 from kernels.residual import residual
 from tests.kernels.comparison import assert_close, assert_equal, normal, quick_jit
 
@@ -66,6 +67,13 @@ def in_stream(make):
 
 
 NORM = drawn((FEATURES,))[0]
+ROUNDING = Rounding(
+    *(jnp.asarray([few, many]) for few, many in ((0.5, 0.1), (-4.0, -8.0), (3.0, 7.0))),
+    share=jnp.asarray([0.3, 0.5]),
+    kept=jnp.asarray(0.2),
+)
+"""Every device has it, and all that it learns is the sum of what they do."""
+
 CASES = {
     "feed-forward": (feed_forward_call, FEED_FORWARD, "units", UNITS),
     "plain": (plain_call, FEED_FORWARD, "units", UNITS),
@@ -79,6 +87,18 @@ CASES = {
     "attention in a stream": (
         in_stream(self_attention_call),
         (NORM, ATTENTION),
+        "heads",
+        HEADS // GROUP,
+    ),
+    "rounded feed-forward": (
+        feed_forward_call,
+        FEED_FORWARD._replace(inputs=ROUNDING, hidden=ROUNDING),
+        "units",
+        UNITS,
+    ),
+    "rounded attention in a stream": (
+        in_stream(self_attention_call),
+        (NORM, ATTENTION._replace(inputs=ROUNDING, mixed=ROUNDING)),
         "heads",
         HEADS // GROUP,
     ),
@@ -152,6 +172,8 @@ def on_width(width, computed):
         ("plain", "masked", 2),
         ("attention", "switched", 2),
         *itertools.product(STREAMS, ["switched"], [2]),
+        ("rounded feed-forward", "masked", 2),
+        ("rounded attention in a stream", "switched", 2),
         *(pytest.param(case, "masked", 2, marks=pytest.mark.slow) for case in STREAMS),
     ],
 )

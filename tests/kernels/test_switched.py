@@ -374,7 +374,7 @@ def test_what_is_saved_does_not_grow_with_the_number_of_bodies():
         return sum(leaf.nbytes for leaf in jax.tree.leaves(pull))
 
     units = 2 * ROWS * UNITS[-1]
-    numbers = x.size + sum(leaf.size for leaf in weights) + units
+    numbers = x.size + sum(leaf.size for leaf in jax.tree.leaves(weights)) + units
     assert saved((2, 5)) == saved((0, 1, 2, 3, 4, 5))
     assert saved((2, 5)) <= 4 * (numbers + 1)
 

@@ -15,7 +15,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from nas import export
+from nas import export, export_checks
 from nas.data import Digits, DigitTasks, StdlibText
 from nas.errors import RunError, UsageError
 from nas.experiment import Experiment
@@ -260,10 +260,10 @@ def test_every_task_is_exported_and_verified(tmp_path):
 
 def test_one_wrong_task_is_not_verified():
     expected = {"digit": np.ones((2, 10)), "corner": np.ones((2, 4))}
-    assert export._compared(expected, expected)["verified"]
+    assert export_checks.compared(expected, expected)["verified"]
     for wrong in (1.1, np.nan):
         given = {"digit": expected["digit"], "corner": wrong * expected["corner"]}
-        found = export._compared(given, expected)
+        found = export_checks.compared(given, expected)
         assert not found["verified"]
         assert found["digit"]["verified"]
         assert not found["corner"]["verified"]
@@ -300,14 +300,14 @@ def test_an_interrupted_export_leaves_nothing_under_its_name(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(export, "_verify", interrupt)
+        patched.setattr(export, "verify", interrupt)
         with symbolic_sizes(), pytest.raises(KeyboardInterrupt):
             export_subnet(source, member, target)
     assert not target.exists()
     # What that left is not in the way of the next, nor is an old one.
     target.mkdir()
     (target / "old").write_text("")
-    monkeypatch.setattr(export, "_verify", lambda *_: {})
+    monkeypatch.setattr(export, "verify", lambda *_: {})
     with symbolic_sizes():
         export_subnet(source, member, target)
     assert [entry.name for entry in tmp_path.iterdir()] == ["subnet"]

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from experiments.benchmarks.landscape import Landscape
 from search.algorithm import State, first_seen
@@ -47,6 +48,27 @@ def search(algorithm, landscape, seed, evaluations):
 def volume(landscape, state):
     objectives, _ = outcome(landscape, state.told)
     return hypervolume(objectives, landscape.reference)
+
+
+def test_predictors_work_in_one_thread_and_leave_the_number_as_it_was(monkeypatch):
+    def threads():
+        parts = [part for part in threadpool_info() if part["user_api"] == "blas"]
+        return {part["num_threads"] for part in parts}
+
+    seen = []
+    fit = Ridge.fit
+
+    def noted(*arguments):
+        seen.append(threads())
+        return fit(*arguments)
+
+    monkeypatch.setattr(Ridge, "fit", noted)
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        search(QUICK, Landscape(), 0, 32)
+        assert threads() == before != {1}
+    assert seen
+    assert all(found == {1} for found in seen)
 
 
 @pytest.mark.slow

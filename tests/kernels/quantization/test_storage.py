@@ -7,7 +7,8 @@ import pytest
 from kernels.quantization.bitslice import parent_scheme, slice_matrix
 from kernels.quantization.integers import quantize
 from kernels.quantization.scheme import Scheme
-from kernels.quantization.storage import pack_matrix, unpack_matrix, weight_bytes
+from kernels.quantization.sizes import weight_bytes
+from kernels.quantization.storage import pack_matrix, unpack_matrix
 from tests.kernels.comparison import assert_equal
 from tests.kernels.quantization.cases import PREFIX, SCHEMES, subnet
 

@@ -127,6 +127,7 @@ def test_the_sizes_of_the_plain_network_are_those_of_the_layers_that_run():
         "gated": True,
         "norm": "rms",
         "rotary_base": 10_000.0,
+        "precision": None,
     }
 
 

@@ -49,3 +49,15 @@ def test_an_axis_that_is_closed_or_not_there_is_refused():
 def test_one_alone_has_nobody_to_learn_from(teacher):
     with pytest.raises(ValueError, match=f"no {teacher!r} to learn from"):
         MatFormer(teacher=teacher)
+
+
+def test_granularities_may_count_differently():
+    policy = MatFormer(granularities="all", shares=(0.1, 0.1, 1.0))
+    weights = policy.draw(priced(SPACE), moments(1)[0]).weights
+    assert np.allclose(weights, (0.1, 0.1, 1.0))
+    with pytest.raises(ValueError, match="ffn has 3 granularities, and shares are"):
+        MatFormer(granularities="all", shares=(1.0,)).slots(SPACE)
+    with pytest.raises(ValueError, match="shares must be positive"):
+        MatFormer(granularities="all", shares=(1.0, 0.0, 1.0))
+    with pytest.raises(ValueError, match="or leave them out"):
+        MatFormer(shares=(1.0,))

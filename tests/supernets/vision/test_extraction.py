@@ -104,6 +104,7 @@ def test_the_sizes_of_the_plain_network_are_those_of_the_layers_that_run():
         "ffn": (3, 6),
         "gated": False,
         "norm": "layer",
+        "precision": None,
     }
 
 

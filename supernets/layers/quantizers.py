@@ -1,0 +1,340 @@
+"""What elastic layers learn of quantising their weights.
+
+Scales are stored as logarithms: a step of Adam is about as long for every parameter, so
+that steps of a scale are then relative to it (Jain 2019, arXiv 1903.08066, section 3
+and appendix B). Zero points are stored as shares of the range of codes, for the same
+reason. Both have a row for each bit-width, of which a subnet uses one.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from kernels.extents import Fixed
+from kernels.operation import widened
+from kernels.quantization.bitslice import bitslice, parent_scheme, parent_used
+from kernels.quantization.calibration import searched_quantizers
+from kernels.quantization.fake import Adapters, fake_quantize, half
+from kernels.quantization.quantizers import SMALLEST_SCALE, Quantizers
+from kernels.quantization.scheme import FLOAT_WIDTH, Scheme
+from kernels.quantization.widths import used_rows
+from search.space import Choice
+from supernets.lowering import (
+    Dimension,
+    Groups,
+    LayerExtents,
+    StoredDimension,
+    extent_of,
+    full_size,
+)
+from supernets.quantization.precision import Precision
+
+Bits = Choice | int
+
+SUFFIX = "_quantizers"
+"""What the name of a weight's quantisers has that the weight's has not."""
+
+NORMAL_NUMBERS = 2**16
+"""How many of them the first scales are made for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantization:
+    """How a layer's weights are quantised, and which choices say in how many bits.
+
+    Attributes:
+        precision: Of the model.
+        weights: Bits of weights.
+        activations: Bits of what they multiply; ``None`` where that is never rounded.
+    """
+
+    precision: Precision
+    weights: Bits
+    activations: Bits | None = None
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """Of the weights; ``None`` if they always have 16 bits."""
+        if isinstance(self.weights, int):
+            return self.precision.outer_scheme
+        return self.precision.scheme
+
+
+@dataclasses.dataclass(frozen=True)
+class WidthRows:
+    """Rows of parameters, one for each bit-width; see `supernets.dimensions.Rows`.
+
+    Attributes:
+        bits: Which one a subnet uses.
+        widths: Of each row.
+        nested: Whether the one row is that of the parent of all widths.
+    """
+
+    bits: Bits
+    widths: tuple[int, ...]
+    nested: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many are stored."""
+        return len(self.widths)
+
+    def used(self, extents: LayerExtents) -> Bool[Array, " rows"]:
+        """Returns which ones a subnet uses."""
+        extent = extent_of(self.bits, extents)
+        return parent_used(extent) if self.nested else used_rows(extent, self.widths)
+
+    def picked(self, extents: LayerExtents) -> int | None:
+        """Returns the one that a subnet of known bits uses; none if it has 16.
+
+        Raises:
+            TypeError: If bits are not known.
+        """
+        extent = extent_of(self.bits, extents)
+        if not isinstance(extent, Fixed):
+            raise TypeError(f"only known bits pick a row, got {extent}")
+        if extent.size >= FLOAT_WIDTH:
+            return None
+        return 0 if self.nested else self.widths.index(extent.size)
+
+
+class ElasticQuantizers(nnx.Module):
+    """Scales, zero points and adapters of one weight.
+
+    A weight is quantised as a matrix, of inputs by outputs.
+
+    Args:
+        weight: Its first value.
+        quantization: How it is quantised.
+        inputs: Dimensions of its input axes.
+        outputs: Dimensions of its output axes.
+        read_by: The size of what reads the weight; of size 0 it is not used.
+        is_transposed: Whether the weight has its outputs first.
+        rngs: Source of the first adapters.
+
+    Raises:
+        ValueError: If groups do not divide the inputs.
+    """
+
+    def __init__(
+        self,
+        weight: Float[Array, "..."],
+        quantization: Quantization,
+        *,
+        inputs: tuple[Dimension, ...],
+        outputs: tuple[Dimension, ...],
+        read_by: Dimension = 1,
+        is_transposed: bool = False,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.bits = quantization.weights
+        self.inputs = inputs
+        self.outputs = outputs
+        self.read_by = read_by
+        self.is_transposed = is_transposed
+        self.is_nested = quantization.precision.mechanism == "nested"
+        scheme = quantization.scheme
+        if scheme is not None and self.is_nested:
+            scheme = parent_scheme(scheme)
+        self.scheme = scheme
+        self.log_scale = self.zero_point = nnx.data(None)
+        self.adapter_down = self.adapter_up = nnx.data(None)
+        if scheme is None:
+            return
+        first = self._drawn(self._matrix(weight), scheme)
+        log_scale, zero_point = self._stored(first, scheme)
+        self.log_scale = nnx.Param(log_scale)
+        if zero_point is not None:
+            self.zero_point = nnx.Param(zero_point)
+        rank = quantization.precision.adapters
+        if rank and not isinstance(self.bits, int):
+            rows, groups, *channels = self.log_scale.shape
+            init = nnx.initializers.normal(stddev=groups**-0.5)
+            self.adapter_down = nnx.Param(init(rngs.params(), (rows, groups, rank)))
+            self.adapter_up = nnx.Param(jnp.zeros((rows, rank, *channels)))
+
+    def __call__(
+        self, weight: Float[Array, "..."], extents: LayerExtents
+    ) -> Float[Array, "..."]:
+        """Returns the weight as so many bits can hold it, in its own shape."""
+        extent = extent_of(self.bits, extents)
+        if self.scheme is None or self.log_scale is None:
+            return half(weight)
+        matrix = self._matrix(weight)
+        if self.is_nested:
+            found = bitslice(matrix, extent, self.quantizers(), self.scheme)
+        else:
+            adapters = self._adapters()
+            found = fake_quantize(
+                matrix, extent, self.quantizers(), self.scheme, adapters
+            )
+        return (found.T if self.is_transposed else found).reshape(weight.shape)
+
+    def quantizers(self) -> Quantizers:
+        """Returns scales and zero points as `kernels.quantization` takes them.
+
+        Raises:
+            ValueError: If the weight is never quantised.
+        """
+        if self.log_scale is None or self.scheme is None:
+            raise ValueError("a weight that always has 16 bits has no scales")
+        log_scale = widened(self.log_scale[...])
+        shape = (*log_scale.shape[:2], -1)
+        scale = jnp.exp(log_scale).reshape(shape)
+        if self.zero_point is None:
+            return Quantizers(scale)
+        codes = _codes(self.scheme).astype(log_scale.dtype)
+        share = widened(self.zero_point[...]).reshape(shape)
+        return Quantizers(scale, share * codes)
+
+    def calibrate(self, weight: Float[Array, "..."]) -> None:
+        """Sets scales and zero points to those of the least error for a weight."""
+        if self.log_scale is None or self.scheme is None:
+            return
+        found = searched_quantizers(self._matrix(weight), self.scheme)
+        log_scale, zero_point = self._stored(found, self.scheme)
+        self.log_scale[...] = log_scale
+        if self.zero_point is not None and zero_point is not None:
+            self.zero_point[...] = zero_point
+
+    def rows(self) -> WidthRows:
+        """Returns what tells which rows a subnet uses."""
+        widths = () if self.scheme is None else self.scheme.widths
+        return WidthRows(self.bits, widths, self.is_nested)
+
+    def dimensions(self) -> dict[str, tuple[StoredDimension, ...]]:
+        """Returns the dimension of each axis of each weight, after that of rows."""
+        scheme = self.scheme
+        if scheme is None:
+            return {}
+        groups = self._groups()
+        channels = self.outputs if scheme.granularity != "tensor" else (1,)
+        found: dict[str, tuple[StoredDimension, ...]] = {
+            "log_scale": (groups, *channels)
+        }
+        if self.zero_point is not None:
+            found["zero_point"] = (groups, *channels)
+        if self.adapter_down is not None:
+            rank = self.adapter_down.shape[2]
+            found |= {"adapter_down": (groups, rank), "adapter_up": (rank, *channels)}
+        return found
+
+    def _groups(self) -> StoredDimension:
+        size = self.scheme.group_size if self.scheme else None
+        if size is None:
+            return 1
+        first, *others = self.inputs
+        each = 1
+        for other in others:
+            each *= full_size(other)
+        return Groups(first, each, size)
+
+    def _adapters(self) -> Adapters | None:
+        if self.adapter_down is None or self.adapter_up is None:
+            return None
+        up = self.adapter_up[...]
+        return Adapters(self.adapter_down[...], up.reshape(*up.shape[:2], -1))
+
+    def _matrix(self, weight: Array) -> Float[Array, "inputs outputs"]:
+        sizes = [_product(axes) for axes in (self.inputs, self.outputs)]
+        if self.is_transposed:
+            return weight.reshape(sizes[::-1]).T
+        return weight.reshape(sizes)
+
+    def _drawn(self, matrix: Array, scheme: Scheme) -> Quantizers:
+        """Returns what is best for normally distributed weights of their size."""
+        inputs, outputs = matrix.shape
+        groups, channels = scheme.scale_shape(inputs, outputs)
+        squares = jnp.square(matrix).reshape(groups, -1, channels)
+        size = jnp.sqrt(jnp.mean(squares, axis=1))
+        # One that is all zero may yet be trained: as if it were drawn as usual.
+        size = jnp.where(size > 0, size, inputs**-0.5)
+        steps = jnp.asarray(normal_steps(scheme.widths))
+        scale = steps[:, None, None] * size[None]
+        return Quantizers(scale, None if scheme.symmetric else jnp.zeros_like(scale))
+
+    def _stored(self, found: Quantizers, scheme: Scheme) -> tuple[Array, Array | None]:
+        """Returns scales and zero points as they are stored."""
+        channels = [full_size(part) for part in self.outputs]
+        if scheme.granularity == "tensor":
+            channels = [1]
+        shape = (*found.scale.shape[:2], *channels)
+        log_scale = jnp.log(jnp.maximum(found.scale, SMALLEST_SCALE)).reshape(shape)
+        if found.zero_point is None:
+            return log_scale, None
+        return log_scale, (found.zero_point / _codes(scheme)).reshape(shape)
+
+
+def weight_quantizers(
+    weight: Float[Array, "..."] | None,
+    quantization: Quantization | None,
+    *,
+    inputs: tuple[Dimension, ...],
+    outputs: tuple[Dimension, ...],
+    read_by: Dimension = 1,
+    is_transposed: bool = False,
+    rngs: nnx.Rngs,
+) -> ElasticQuantizers | None:
+    """Returns the `ElasticQuantizers` of a weight, if it is quantised."""
+    if weight is None or quantization is None:
+        return None
+    return ElasticQuantizers(
+        weight,
+        quantization,
+        inputs=inputs,
+        outputs=outputs,
+        read_by=read_by,
+        is_transposed=is_transposed,
+        rngs=rngs,
+    )
+
+
+def calibrate_weights(layer: nnx.Module) -> None:
+    """Sets the scales of the weights that a layer itself owns, in place.
+
+    Args:
+        layer: That has the quantisers of its weight ``query`` as ``query_quantizers``.
+    """
+    for name, found in vars(layer).items():
+        if isinstance(found, ElasticQuantizers):
+            found.calibrate(getattr(layer, name.removesuffix(SUFFIX))[...])
+
+
+def quantized(
+    weight: Float[Array, "..."],
+    quantizers: ElasticQuantizers | None,
+    extents: LayerExtents,
+) -> Float[Array, "..."]:
+    """Returns a weight as a subnet uses it: as it is, where nothing quantises it."""
+    return weight if quantizers is None else quantizers(weight, extents)
+
+
+@functools.cache
+def normal_steps(widths: tuple[int, ...]) -> tuple[float, ...]:
+    """Returns the best scale of each width for numbers with a normal distribution.
+
+    Weights are drawn like that, and what a norm gives is about like that.
+    """
+    evenly = (np.arange(NORMAL_NUMBERS) + 0.5) / NORMAL_NUMBERS
+    normal = scipy.special.ndtri(evenly).astype(np.float32)
+    with jax.ensure_compile_time_eval():
+        found = searched_quantizers(jnp.asarray(normal)[:, None], Scheme(widths=widths))
+    return tuple(np.asarray(found.scale)[:, 0, 0].tolist())
+
+
+def _codes(scheme: Scheme) -> Float[Array, "widths 1 1"]:
+    return jnp.asarray([2.0**bits for bits in scheme.widths])[:, None, None]
+
+
+def _product(dimensions: Sequence[Dimension]) -> int:
+    size = 1
+    for dimension in dimensions:
+        size *= full_size(dimension)
+    return size

@@ -1,0 +1,158 @@
+"""The bits of a plain network, as plain values: what its description says of them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from kernels.quantization.scheme import (
+    FLOAT_WIDTH,
+    MOST_WIDTH,
+    Granularity,
+    Scheme,
+    check_width,
+)
+from search.space import Architecture, Value
+from supernets.quantization.precision import (
+    ACTIVATION_BITS,
+    WEIGHT_BITS,
+    Mechanism,
+    Precision,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightFormat:
+    """How one weight is stored.
+
+    Attributes:
+        bits: Of an entry.
+        scheme: How its codes were made, of one width; where that is more than ``bits``,
+            they are its leading bits (`kernels.quantization.bitslice`). ``None`` if
+            entries are bfloat16 numbers.
+        is_adapted: Whether something is added to what the codes of a group stand for.
+    """
+
+    bits: int
+    scheme: Scheme | None = None
+    is_adapted: bool = False
+
+    @property
+    def shift(self) -> int:
+        """Zero bits behind those of a code."""
+        return self.scheme.widths[0] - self.bits if self.scheme else 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlainPrecision:
+    """The bits of a plain network; those of layers have an entry for each.
+
+    Raises:
+        ValueError: If bits are none that numbers can have, or not as many of weights as
+            of activations.
+    """
+
+    weight_bits: tuple[int, ...]
+    """Of the weights of each layer: of integers below 16, of bfloat16 numbers at 16."""
+    activation_bits: tuple[int, ...]
+    """Of what these weights multiply; 16 leaves it as it is."""
+    outer_bits: int
+    """Of the embedding and the head, or of the patches' weights and the head."""
+    mechanism: Mechanism = "learned"
+    """Whether codes were made for their bits, or are the leading ones of 8 bits."""
+    granularity: Granularity = "channel"
+    """What shares a scale in a layer; outside, output channels have one each."""
+    group_size: int | None = None
+    """Inputs of an output channel that share a scale, if groups do."""
+    symmetric: bool = True
+    """Whether the code 0 stands for the number 0; otherwise there are zero points."""
+    is_adapted: bool = False
+    """Whether layers add numbers to what codes of a group stand for, with which their
+    zero points are merged."""
+
+    def __post_init__(self) -> None:
+        for bits in (*self.weight_bits, *self.activation_bits, self.outer_bits):
+            if bits != FLOAT_WIDTH:
+                check_width(bits)
+        if len(self.weight_bits) != len(self.activation_bits):
+            raise ValueError(
+                f"there are weights of {len(self.weight_bits)} layers and activations "
+                f"of {len(self.activation_bits)}: each layer has both"
+            )
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "PlainPrecision":
+        """Rebuilds it from the JSON of its fields, where tuples are lists.
+
+        Raises:
+            TypeError: If a field is missing or unknown.
+            ValueError: If values are wrong.
+        """
+        return cls(**with_tuples(stored))
+
+    def require_layers(self, layers: int) -> None:
+        """Refuses bits of another number of layers.
+
+        Raises:
+            ValueError: If there are more or fewer layers.
+        """
+        if len(self.weight_bits) != layers:
+            raise ValueError(
+                f"there are bits of {len(self.weight_bits)} layers for a network of "
+                f"{layers}: give each layer its own"
+            )
+
+    def weights_of(self, layer: int) -> WeightFormat:
+        """Returns how the weights of a layer are stored."""
+        bits = self.weight_bits[layer]
+        if bits == FLOAT_WIDTH:
+            return WeightFormat(bits)
+        scheme = self._scheme(bits, self.granularity, self.group_size)
+        return WeightFormat(bits, scheme, self.is_adapted)
+
+    @property
+    def outer(self) -> WeightFormat:
+        """How weights outside the layers are stored."""
+        if self.outer_bits == FLOAT_WIDTH:
+            return WeightFormat(FLOAT_WIDTH)
+        scheme = self._scheme(self.outer_bits, "channel", None)
+        return WeightFormat(self.outer_bits, scheme)
+
+    def _scheme(self, bits: int, granularity: Granularity, group: int | None) -> Scheme:
+        return Scheme(
+            widths=(MOST_WIDTH if self.mechanism == "nested" else bits,),
+            symmetric=self.symmetric,
+            granularity=granularity,
+            group_size=group,
+        )
+
+
+def with_tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns fields from their JSON, where tuples are lists."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in stored.items()
+    }
+
+
+def plain_precision(
+    precision: Precision | None, architecture: Architecture
+) -> PlainPrecision | None:
+    """Returns the bits of a subnet's plain network; none if the model has none."""
+    if precision is None:
+        return None
+    chosen = dict(architecture.per_layer)
+    whole = (FLOAT_WIDTH,) * len(architecture.layers)
+    return PlainPrecision(
+        weight_bits=_integers(chosen[WEIGHT_BITS]),
+        activation_bits=_integers(chosen.get(ACTIVATION_BITS, whole)),
+        outer_bits=precision.outer,
+        mechanism=precision.mechanism,
+        granularity=precision.granularity,
+        group_size=precision.group_size,
+        symmetric=precision.symmetric,
+        is_adapted=precision.adapters > 0,
+    )
+
+
+def _integers(values: tuple[Value, ...]) -> tuple[int, ...]:
+    return tuple(int(value) for value in values)
