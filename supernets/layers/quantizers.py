@@ -187,7 +187,7 @@ class ElasticQuantizers(nnx.Module):
             raise ValueError("a weight that always has 16 bits has no scales")
         log_scale = widened(self.log_scale[...])
         shape = (*log_scale.shape[:2], -1)
-        scale = jnp.exp(log_scale).reshape(shape)
+        scale = scales(log_scale).reshape(shape)
         if self.zero_point is None:
             return Quantizers(scale)
         codes = _codes(self.scheme).astype(log_scale.dtype)
@@ -314,6 +314,24 @@ def quantized(
 ) -> Float[Array, "..."]:
     """Returns a weight as a subnet uses it: as it is, where nothing quantises it."""
     return weight if quantizers is None else quantizers(weight, extents)
+
+
+@jax.custom_vjp
+def scales(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns scales, of which those that nobody reads have no gradient if NaN."""
+    return jnp.exp(log_scale)
+
+
+def _scales_forward(log_scale: Array) -> tuple[Array, Array]:
+    scale = jnp.exp(log_scale)
+    return scale, scale
+
+
+def _scales_backward(scale: Array, gradient: Array) -> tuple[Array]:
+    return (jnp.where(gradient == 0, gradient, gradient * scale),)
+
+
+scales.defvjp(_scales_forward, _scales_backward)
 
 
 @functools.cache

@@ -8,7 +8,12 @@ from kernels.operation import widened
 from kernels.quantization.calibration import searched_quantizers
 from kernels.quantization.quantizers import SMALLEST_SCALE, Quantizers
 from kernels.quantization.roundings import Rounding, rounding
-from supernets.layers.quantizers import Quantization, WidthRows, normal_steps
+from supernets.layers.quantizers import (
+    Quantization,
+    WidthRows,
+    normal_steps,
+    scales,
+)
 from supernets.lowering import (
     Dimension,
     LayerExtents,
@@ -44,7 +49,7 @@ class ElasticRounding(nnx.Module):
             extents: Which subnet.
             features: How many activations there are.
         """
-        scale = jnp.exp(widened(self.log_scale[...]))[:, None, None]
+        scale = scales(widened(self.log_scale[...]))[:, None, None]
         return rounding(
             extent_of(self.bits, extents),
             Quantizers(scale),

@@ -333,3 +333,18 @@ def test_an_image_classifier_has_bits_too():
     assert np.isfinite(ends).all()
     sliced = module(images, fixed_extents(space, space.largest))
     assert_close(sliced, ends[1])
+
+
+def test_broken_scales_of_other_bits_leak_nowhere():
+    spec = decoder(PRECISIONS["learned"])
+    space, windows = spec.space(), random_windows(0)
+    params = nnx.state(built(spec), nnx.Param)
+    genotype = space.encode(coarse(space))
+    used = active_entries(built(spec), fixed_extents(space, genotype))
+    broken = jax.tree.map(
+        lambda leaf, mask: jnp.where(mask, leaf, jnp.nan), params, used
+    )
+    run = loss_of(spec, lambda g: indexed_extents(space, g, "masked"))
+    loss, gradient = run(broken, jnp.asarray(genotype), windows)
+    assert np.isfinite(loss)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -1,6 +1,7 @@
 """Which widths an extent reads, and widths that have no quantiser."""
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from kernels.extents import Fixed, Indexed, Mixed
@@ -29,10 +30,13 @@ def test_a_mixture_reads_the_rows_that_it_mixes():
     assert used_rows(extent, WIDTHS).tolist() == [True, False, False, True]
 
 
-def test_an_axis_of_floats_leaves_the_weight_alone():
+def test_an_axis_of_floats_rounds_weights_to_bfloat16():
     weight, quantizers = learned(SCHEMES["channel"])
-    for extent in (Fixed(32), Indexed(jnp.asarray(0), (16, 32))):
-        assert fake_quantize(weight, extent, quantizers, SCHEMES["channel"]) is weight
+    stored = weight.astype(jnp.bfloat16).astype(weight.dtype)
+    assert not np.array_equal(stored, weight)
+    for extent in (Fixed(16), Indexed(jnp.asarray(0), (16, 32))):
+        found = fake_quantize(weight, extent, quantizers, SCHEMES["channel"])
+        assert np.array_equal(found, stored)
 
 
 @pytest.mark.parametrize("extent", [Fixed(5), indexed(2, (2, 5)), Fixed(12), Fixed(0)])
