@@ -28,6 +28,9 @@ from supernets.decoder.extraction import extract
 from supernets.decoder.spec import Decoder
 from supernets.lowering import fixed_extents
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 TINY = Decoder(
     width=(8, 16),
     heads=(1, 2),

@@ -42,6 +42,9 @@ from supernets.losses.losses import Losses
 from supernets.training import make_train_step
 from tests.kernels.comparison import assert_close
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 TINY = Subject(
     decoder=Decoder(
         width=(8, 16),

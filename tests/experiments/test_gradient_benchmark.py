@@ -5,12 +5,14 @@ import pytest
 from flax import nnx
 
 from experiments.benchmarks.gradient import (
+    ALONE,
     GRADIENT,
     POINTS,
     RIVALS,
     Contest,
     Trace,
     ahead,
+    leaders,
     readme_rows,
 )
 from experiments.benchmarks.gradient_figure import gradient_figure
@@ -56,6 +58,11 @@ def test_rivals_search_for_as_long_as_the_gradient_did(traces):
     (gradient,) = traces[GRADIENT]
     assert 1 < len(gradient.archive) <= 16
     assert gradient.looked == sorted(gradient.looked)
+    (alone,) = traces[ALONE]
+    assert 1 <= len(alone.archive) < len(gradient.archive)
+    assert all(record in gradient.archive for record in alone.archive.records)
+    assert alone.seconds == sorted(alone.seconds)
+    assert alone.seconds[-1] < gradient.seconds[-1]
     for name in RIVALS:
         (rival,) = traces[name]
         # It ends with the first generation after that time, or with the space.
@@ -72,8 +79,8 @@ def test_the_summary_is_told_and_drawn(contest, traces):
         assert volumes["mean"] == sorted(volumes["mean"])
         assert 0 < volumes["last"][0] <= 100.0
         assert found["front"]
-    first, second = readme_rows(results)
-    assert all(name in first for name in (GRADIENT, *RIVALS))
+    _, first, second, _ = readme_rows(results)
+    assert all(name in first for name in (GRADIENT, ALONE, *RIVALS))
     assert f"Random search {ahead(results, 'Random search')}" in second
     assert drawing.to_png(gradient_figure(results))[:4] == b"\x89PNG"
 
@@ -81,3 +88,15 @@ def test_the_summary_is_told_and_drawn(contest, traces):
 def test_a_trace_knows_what_was_looked_at_when():
     trace = Trace(seconds=[1.0, 2.0, 4.0], looked=[3, 5, 6])
     assert [trace.at(at) for at in (0.5, 1.0, 3.9, np.inf)] == [0, 3, 5, 6]
+
+
+def test_who_leads_is_told_with_the_second_until_which():
+    curves = {"a": [3.0, 4.0, 4.0], "b": [1.0, 2.0, 5.0], "c": [0.0, 0.0, 0.0]}
+    results = {
+        "seconds": [1.0, 2.0, 3.0],
+        "algorithms": {
+            name: {"hypervolume_percent": {"mean": mean}}
+            for name, mean in curves.items()
+        },
+    }
+    assert leaders(results) == [("a", 2.0), ("b", 3.0)]

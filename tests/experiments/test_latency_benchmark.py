@@ -10,6 +10,9 @@ from experiments.benchmarks import latency as benchmark
 from nas.profile import Measurement
 from tests.nas.latency.test_table import EXPERIMENT
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 
 def run(monkeypatch, *arguments):
     monkeypatch.setattr(benchmark, "EXPERIMENTS", {"Small": EXPERIMENT})

@@ -35,6 +35,9 @@ from nas.report import drawing
 from search.constraints import InfeasibleError
 from supernets.multitask.spec import MultiTask, Task
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 UNITS = (0, 4, 8, 16)
 TASKS = tuple(Task(name=name, classes=2, units=UNITS) for name in ("a", "b", "c"))
 MODEL = MultiTask(

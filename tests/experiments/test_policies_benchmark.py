@@ -35,6 +35,9 @@ from supernets.phases import Plan
 from supernets.policies.largest_only import LargestOnly
 from supernets.policies.uniform import Uniform
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 TINY = Setting(
     model=Decoder(width=(8, 16), heads=(1, 2), ffn=(16, 32), depth=(1, 2), head_dim=8),
     data=StdlibText(tokens=16),

@@ -17,6 +17,9 @@ from supernets.proxies import population
 from supernets.weights import flat_weights, host_copy
 from tests.kernels.comparison import quick_options
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 SPEC = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)
 EXPERIMENT = Experiment(
     model=SPEC,

@@ -14,6 +14,9 @@ from supernets.losses.loss import Batch
 from supernets.losses.pgd import Pgd
 from supernets.vision.spec import VisionTransformer
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 SIZES = {"width": (8, 16), "heads": (1, 2), "ffn": (8, 16), "depth": (1, 2)}
 DECODER = Decoder(**SIZES, head_dim=4)
 VISION = VisionTransformer(**SIZES, head_dim=4, image=(8, 8, 1))

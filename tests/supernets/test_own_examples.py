@@ -22,6 +22,9 @@ from tests.supernets.toy import (
     with_weights,
 )
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 # Few sizes compile quickly.
 SPEC = small_decoder(width=(8,), heads=(2,), ffn=(6,))
 SPACE = SPEC.space()

@@ -18,6 +18,9 @@ from tests.kernels.pallas.reference import (
     padded,
 )
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def gpu_simulator():

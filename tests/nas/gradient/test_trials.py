@@ -24,6 +24,9 @@ from supernets.decoder.spec import Decoder
 from supernets.gradient_search.specs import GradientSearch
 from tests.search.on_ray import by_value
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 SPACE = Space(layers=1, choices=(Choice("ffn", tuple(range(1, 40))),))
 ROUNDS = 3
 MODEL = Decoder(width=(8, 16), heads=(1,), ffn=(8,), depth=(1, 2), head_dim=4)

@@ -28,6 +28,9 @@ from tests.supernets.gradient_search.toy import (
 from tests.supernets.steps import quick_step
 from tests.supernets.toy import small_decoder
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 KEY_SEED = 3
 
 

@@ -30,6 +30,7 @@ from tests.supernets.gradient_search.toy import (
     data,
     params_of,
 )
+from tests.variants import mainly
 
 PRICES = {"hidden": lambda genotypes: np.asarray(HIDDEN.values, float)[genotypes[:, 0]]}
 LIMITS = {"hidden": 8.0}
@@ -62,7 +63,7 @@ def after(step, state, regime, *, start=0, stop=3, limits=LIMITS, seed=1):
     return state, metrics
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", mainly(*REGIMES))
 def test_weights_move_in_the_regimes_that_train_them(regime):
     step, state = started(GradientSearch(regime=REGIMES[regime]))
     before = jax.tree.map(np.array, (state.architecture.logits, state.params))
@@ -80,7 +81,7 @@ def test_weights_move_in_the_regimes_that_train_them(regime):
     assert np.isfinite(metrics.loss)
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", mainly(*REGIMES))
 def test_a_search_that_was_saved_goes_on_as_if_it_had_not_been(regime):
     step, state = started(GradientSearch(regime=REGIMES[regime], steps=6))
     half, _ = after(step, state, regime)
@@ -105,7 +106,9 @@ def test_the_same_seed_is_the_same_search_and_another_is_not():
     assert not np.array_equal(logits[0], logits[2])
 
 
-@pytest.mark.parametrize("sampling", [Softmax(), Sparsemax(), Dirichlet(), Gumbel()])
+@pytest.mark.parametrize(
+    "sampling", mainly(Softmax(), Sparsemax(), Dirichlet(), Gumbel())
+)
 def test_every_sampling_moves_the_architecture(sampling):
     step, state = started(GradientSearch(sampling=sampling, weight_decay=0.0))
     before = np.array(state.architecture.logits["hidden"])
@@ -156,7 +159,7 @@ def test_pressure_brings_the_decoded_subnet_within_its_limit():
     assert min(seen[-50:]) <= 1.0
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", mainly(*REGIMES))
 def test_a_step_that_is_not_finite_changes_nothing(regime):
     step, state = started(GradientSearch(regime=REGIMES[regime]))
     before = to_arrays(state)

@@ -38,6 +38,9 @@ from tests.supernets.toy import (
     with_weights,
 )
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 SPECS = {
     "decoder": small_decoder(depth_rule="free"),
     "plain decoder": small_decoder(gated=False, norm="layer", heads=(0, 2)),

@@ -29,6 +29,9 @@ from tests.supernets.quantization.integers import (
 from tests.supernets.toy import random_batch, small_decoder, with_weights
 from tests.variants import mainly
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 PRECISION = pytest.mark.parametrize("name", mainly(*PRECISIONS))
 
 
