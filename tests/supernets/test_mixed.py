@@ -10,7 +10,9 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.extents import Mixed
+from kernels.extents import Fixed, Mixed
+from kernels.feed_forward import FeedForwardWeights, feed_forward
+from kernels.mixtures import mixture
 from search.space import Choice, Space
 from supernets.decoder.spec import Decoder
 from supernets.depth import run_layers
@@ -214,6 +216,30 @@ def test_memory_does_not_grow_with_the_number_of_choices():
         return run.lower(*given).compile().memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(8) < 1.02 * temporary_bytes(2)
+
+
+def test_memory_of_a_mixture_of_outputs_does_grow():
+    """What a superposition of weights is compared with: each choice runs by itself."""
+    features, rows = 16, 512
+
+    def temporary_bytes(count):
+        sizes = tuple(64 * row // count for row in range(1, count + 1))
+        weights = FeedForwardWeights(
+            normal((features, 64), 0), normal((64, features), 1)
+        )
+        x, shares = normal((rows, features), 2), normal((count,), 3)
+
+        def total(weights, shares, x):
+            outputs = [
+                feed_forward(x, weights, Fixed(features), Fixed(size)) for size in sizes
+            ]
+            return jnp.sum(mixture(outputs, shares) ** 2)
+
+        run = quick_jit(jax.grad(total, (0, 1)))
+        compiled = run.lower(weights, shares, x).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(8) > 1.5 * temporary_bytes(2)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supernets.policies.attentive import Attentive
+from supernets.policies.chain import Chain
 from supernets.policies.full_or_subnet import FullOrSubnet
 from supernets.policies.largest_only import LargestOnly
 from supernets.policies.matformer import MatFormer
@@ -33,6 +34,8 @@ RANDOM = [
     Uniform(subnets=3, teacher="frozen"),
     FullOrSubnet(),
     FullOrSubnet(start=1.0, end=0.0, sampling="uniform"),
+    Chain(),
+    Chain(random=2),
     MeanBudget(),
     MeanBudget(subnets=2, period=5),
     MatFormer(),
