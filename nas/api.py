@@ -19,7 +19,8 @@ class Result:
 
     Attributes:
         path: Its directory.
-        front: The verified Pareto front, fastest subnet first.
+        front: The verified Pareto front, in the order of the first objective that is
+            known without an evaluation: of latency, the fastest subnet first.
     """
 
     path: Path

@@ -12,7 +12,7 @@ from rich.console import Console
 from nas.config import Encoded, disagreements, encode
 from nas.errors import RunError, UsageError
 from nas.experiment import Experiment
-from nas.front import Member, load_front
+from nas.front import Member, cheapest_first, costs_of, load_front
 from nas.report.comparison import ComparedRun, Comparison, Point, write_comparison
 from nas.rundir import RunDirectory, read_json, short_path
 from search.pareto import hypervolume
@@ -48,19 +48,20 @@ class Contender:
         run = RunDirectory(path)
         try:
             experiment, config = run.experiment(), run.read_config()
-            front = tuple(load_front(run.front))
+            front = cheapest_first(load_front(run.front), costs_of(experiment)[0])
         except (OSError, RunError) as error:
             raise UsageError(f"{path} cannot be read ({error})") from error
         if not front:
             raise UsageError(f"{run.front} holds no subnet: search this run again")
-        wanted = {*experiment.search.objectives, experiment.shown[0], "latency_ms"}
+        wanted = {*experiment.search.objectives, experiment.shown[0]}
+        wanted |= set(costs_of(experiment))
         for member in front:
             if missing := sorted(wanted - member.metrics.keys()):
                 raise UsageError(
                     f"{run.front}: subnet {member.id} has no {missing[0]!r}; search "
                     "this run again"
                 )
-        return cls(run=run, config=config, experiment=experiment, front=front)
+        return cls(run=run, config=config, experiment=experiment, front=tuple(front))
 
     @property
     def whole(self) -> RunDirectory:
@@ -157,6 +158,7 @@ def gather(contenders: Sequence[Contender]) -> Comparison:
     return Comparison(
         created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         score=experiment.shown[0],
+        cost=costs_of(experiment)[0],
         loss_unit=experiment.data.loss_unit,
         reference={
             name: float(value)
@@ -177,11 +179,11 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _points(contender: Contender) -> tuple[Point, ...]:
-    score = contender.experiment.shown[0]
+    score, cost = contender.experiment.shown[0], costs_of(contender.experiment)[0]
     return tuple(
         Point(
             id=member.id,
-            latency_ms=member.metrics["latency_ms"],
+            cost=member.metrics[cost],
             score=member.metrics[score],
             tested=member.metrics.get(f"test_{score}"),
             params=member.metrics.get("params"),

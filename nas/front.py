@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from nas.errors import UsageError
+from nas.experiment import Experiment
+from nas.metric_names import LATENCY
 from nas.rundir import write_json
 from search.space import Architecture
 
@@ -82,6 +84,27 @@ class Member:
         )
 
 
+def costs_of(experiment: Experiment) -> tuple[str, ...]:
+    """Returns the metrics that a front is drawn against; its order is by the first.
+
+    Those are the objectives that are known without an evaluation. Where all are scores,
+    it is the latency.
+    """
+    search = experiment.search
+    return tuple(name for name in search.objectives if search.knows(name)) or (LATENCY,)
+
+
+def cheapest_first(front: Sequence[Member], cost: str) -> list[Member]:
+    """Returns a front in the order of a metric, the faster of equal members first."""
+    missing = float("inf")
+
+    def place(member: Member) -> tuple[float, float]:
+        told = member.metrics
+        return told.get(cost, missing), told.get(LATENCY, missing)
+
+    return sorted(front, key=place)
+
+
 def write_front(path: Path, front: Sequence[Member]) -> None:
     """Writes ``front.json``, members in the order given."""
     entries = [
@@ -99,7 +122,7 @@ def write_front(path: Path, front: Sequence[Member]) -> None:
 
 
 def load_front(path: Path) -> list[Member]:
-    """Reads ``front.json``, fastest subnet first.
+    """Reads ``front.json``, members in the order of the file.
 
     Raises:
         UsageError: If there is none, or it is damaged.

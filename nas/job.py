@@ -16,13 +16,22 @@ from nas.data.dataset import score_in_words
 from nas.earlier import finish_move, has_results, lasting, set_aside
 from nas.errors import UsageError
 from nas.experiment import Experiment
-from nas.front import FINETUNED, RETRAINED, Member, load_front
+from nas.front import (
+    FINETUNED,
+    RETRAINED,
+    Member,
+    cheapest_first,
+    costs_of,
+    load_front,
+)
 from nas.hosts import ALONE, Hosts
 from nas.latency.devices import store_devices
 from nas.metric_names import LATENCY, device_of
 from nas.metrics import make_problem, require_askable
 from nas.profile import LatencyProfile
 from nas.ray_session import check_address
+from nas.report.costs import cost_of
+from nas.report.words import column
 from nas.rundir import RunDirectory, short_path
 from nas.stages.context import Context
 from nas.training.sources import check_sources
@@ -191,7 +200,9 @@ def _require_feasible(context: Context) -> None:
 
 def print_front(run: RunDirectory, console: Console) -> None:
     """Prints the table of subnets that a run ends with."""
-    front, experiment = load_front(run.front), run.experiment()
+    experiment = run.experiment()
+    costs = costs_of(experiment)
+    front = cheapest_first(load_front(run.front), costs[0])
     # As narrow as it can be said: a table has little room.
     unit = experiment.data.loss_unit.replace(" per ", "/")
     table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1))
@@ -201,14 +212,18 @@ def print_front(run: RunDirectory, console: Console) -> None:
         measure = unit if "loss" in name else "share"
         table.add_column(f"{title}\n{measure}", justify="right")
     latencies = [n for n in front[0].metrics if n == LATENCY or device_of(n)]
+    spent = _spent(front, [n for n in costs if n not in (*latencies, "params")])
+    for heading in spent:
+        table.add_column(heading, justify="right")
     for name in latencies:
         title = (
             f"latency of\n{device_of(name)}, ms" if device_of(name) else "latency\nms"
         )
         table.add_column(title, justify="right")
     table.add_column("parameters\n", justify="right")
-    for member in front:
-        table.add_row(*_row(run, member, scores, latencies))
+    for row, member in enumerate(front):
+        told = [texts[row] for texts in spent.values()]
+        table.add_row(*_row(run, member, scores, told, latencies))
     console.print(f"Pareto front in {short_path(run.path)}:", highlight=False)
     console.print(table)
     if run.report.exists():
@@ -231,13 +246,29 @@ def _told(front: Sequence[Member], shown: Sequence[str]) -> dict[str, str]:
     return told
 
 
+def _spent(front: Sequence[Member], costs: Sequence[str]) -> dict[str, list[str]]:
+    """Returns what members cost, by headings with units."""
+    spent = {}
+    for name in costs:
+        values, cost = [member.metrics.get(name) for member in front], cost_of(name)
+        unit = cost.unit(values)
+        texts = column([value and value / unit.size for value in values])
+        spent[f"{cost.word}\n{unit.name}"] = texts
+    return spent
+
+
 def _row(
-    run: RunDirectory, member: Member, scores: Iterable[str], latencies: Iterable[str]
+    run: RunDirectory,
+    member: Member,
+    scores: Iterable[str],
+    spent: Iterable[str],
+    latencies: Iterable[str],
 ) -> tuple[str, ...]:
     metrics, exported = member.metrics, (run.subnets / member.id).exists()
     return (
         f"{run.subnets.name}/{member.id}" if exported else member.id,
         *(f"{metrics[name]:.3f}" if name in metrics else "-" for name in scores),
+        *spent,
         *(f"{metrics[name]:.2f}" for name in latencies),
         f"{metrics['params']:,.0f}",
     )

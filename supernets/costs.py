@@ -41,7 +41,7 @@ class Bits(NamedTuple):
         """Returns the bytes of weights, with their scales."""
         count = np.asarray(inputs, np.int64) * outputs
         if self.scheme is None:
-            return -(-count * self.weights // BITS_PER_BYTE)
+            return np.asarray(-(-count * self.weights // BITS_PER_BYTE))
         return weight_bytes(
             inputs, outputs, self.weights, self.scheme, offsets=self.has_adapters
         )
@@ -56,7 +56,8 @@ class Bits(NamedTuple):
             outputs: Of the weight, which are written as floats.
         """
         read = np.asarray(inputs, np.int64) * rows * self._read // BITS_PER_BYTE
-        return weights + read + BYTES_PER_FLOAT * rows * np.asarray(outputs, np.int64)
+        written = BYTES_PER_FLOAT * rows * np.asarray(outputs, np.int64)
+        return np.asarray(weights + read + written)
 
     @property
     def _read(self) -> Sizes:
@@ -165,8 +166,8 @@ def linear(rows: int, inputs: Sizes, outputs: Sizes, bits: Bits = FLOAT) -> Cost
     macs, some = rows * params, params > 0
     # Where there is nothing on one side there is no product at all.
     product = Product(macs, values * some, moved * some)
-    operations = macs.astype(float) * bits.weights * bits.activations
-    return Cost(params, macs, size, operations, (product,))
+    operations = np.asarray(macs, float) * bits.weights * bits.activations
+    return Cost(params, macs, size, np.asarray(operations), (product,))
 
 
 def tied(rows: int, inputs: Sizes, outputs: Sizes, bits: Bits = FLOAT) -> Cost:
@@ -190,7 +191,8 @@ def vectors(count: int, features: Sizes) -> Cost:
     """
     params = np.asarray(count * features, np.int64)
     none = np.zeros_like(params)
-    return Cost(params, none, BYTES_PER_FLOAT * params, none.astype(float))
+    size = np.asarray(BYTES_PER_FLOAT * params)
+    return Cost(params, none, size, none.astype(float))
 
 
 def attention(

@@ -12,6 +12,7 @@ from nas.report.drawing import LIGHT
 
 STYLES: Mapping[str, tuple[str, str]] = {
     "Gradient": ("rose", "D"),
+    "Gradient, refine=0": ("amber", "v"),
     "NSGA-II": ("front", "o"),
     "Surrogate-assisted": ("ink", "s"),
     "Random search": ("baseline", "^"),

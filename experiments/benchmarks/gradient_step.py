@@ -12,7 +12,7 @@ one takes two gradients, of two batches. On a CPU give `--size middle`. Writes
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def main() -> None:
     options = parser.parse_args()
     found = measure(*SIZES[options.size], rounds=options.rounds)
     write_json(options.results / "gradient_step.json", found)
-    Console(highlight=False, soft_wrap=True).print(*rows(found), sep="\n")
+    Console(highlight=False, soft_wrap=True).print(*readme_rows(found), sep="\n")
 
 
 def measure(model: Decoder, batch: int, tokens: int, *, rounds: int) -> dict[str, Any]:
@@ -118,14 +118,19 @@ def measure(model: Decoder, batch: int, tokens: int, *, rounds: int) -> dict[str
     }
 
 
-def rows(found: dict[str, Any]) -> list[str]:
-    """Returns what was found as lines of a table."""
-    lines = ["| step | time | memory |", "| --- | --- | --- |"]
-    for name, seconds in found["seconds"].items():
-        slower = seconds / found["seconds"]["training"]
-        more = found["bytes"][name] / found["bytes"]["training"]
-        lines.append(f"| {name} | {slower:.2f}x | {more:.2f}x |")
-    return lines
+def readme_rows(results: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of the README's table of measured results."""
+    each = []
+    for name in REGIMES:
+        slower = results["seconds"][name] / results["seconds"]["training"]
+        more = results["bytes"][name] / results["bytes"]["training"]
+        each.append(f"{name} {slower:.2f}x / {more:.2f}x")
+    return [
+        f"| **A step of the search by gradient**: `{COMMAND} --size middle` | "
+        "[all figures](experiments/results/gradient_step.json) |",
+        "| Time / peak memory, of a training step of the largest | "
+        f"{', '.join(each)} |",
+    ]
 
 
 def _training(model: Decoder, data: Batch) -> tuple[Step, int]:

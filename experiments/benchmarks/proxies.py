@@ -232,7 +232,13 @@ def readme_rows(results: Mapping[str, Any]) -> list[str]:
         "Costs, the more the better": listed(results["costs"]),
         **{f"{name}, from {size}": in_words(tau) for name, tau in means.items()},
     }
-    return [f"| {what} | {value} |" for what, value in found.items()]
+    picture = "[picture](experiments/results/proxies.png)"
+    return [
+        "| **Zero-cost proxies** and predictors, Kendall tau with the loss: `"
+        f"{COMMAND} --run runs/quickstart` | "
+        f"[all figures](experiments/results/proxies.json), {picture} |",
+        *(f"| {what} | {value} |" for what, value in found.items()),
+    ]
 
 
 def mean(taus: list[float | None]) -> float | None:

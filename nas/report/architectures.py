@@ -12,8 +12,9 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from nas.report import drawing, words
-from nas.report.data import Axis, Member, Number, ReportData
+from nas.report.data import Axis, Number, ReportData
 from nas.report.drawing import HALF, LIGHT, SHADES, WIDE, Size
+from supernets.quantization.precision import ACTIVATION_BITS, WEIGHT_BITS
 
 ROW, LEAST_ROW = 26, 9
 """Height of a member's row in page pixels, and the least that it shrinks to."""
@@ -32,11 +33,18 @@ FIGURE_SPACE = "\u2007"
 GAP = 0.08
 """Paper between cells, as a share of a cell."""
 
-LONG = 240
-"""Height of rows beside which their whole name has room, in page pixels."""
+WIDEST_GAP = 5
+"""The most of it between layers, in page pixels."""
 
-READABLE = (30, 15)
-"""Least width and height of a cell that its value is written into, in page pixels."""
+LETTER = 6
+"""Width of a letter of what stands beside the rows, in page pixels."""
+
+DIGIT, MARGIN, READABLE = 6.5, 4, 15
+"""Width of a digit, paper beside a value, and the least height of a cell that values
+are written into, in page pixels."""
+
+RANKED = (WEIGHT_BITS, ACTIVATION_BITS)
+"""Axes whose shades are ranks: beside 16 bits, 2 and 4 would look the same."""
 
 SHARED = 1.6
 """Width of the cell of an axis that layers share, in cells of a layer."""
@@ -78,7 +86,7 @@ def architectures_figure(data: ReportData, *, size: Size = WIDE) -> Figure:
     parts = figure.subfigures(len(rows), 1, squeeze=False, hspace=0.02)
     high = (size[1] - AROUND * len(rows)) / len(rows) / len(data.front)
     for part, row in zip(parts.flat, rows, strict=True):
-        _draw(part, row, data.front, (size[0], high))
+        _draw(part, row, data, (size[0], high))
     columns = 9 if size[0] >= HALF[0] else 3
     drawing.set_title(parts[0, 0], TITLE, _key(), columns)
     return figure
@@ -103,25 +111,32 @@ def _rows(panels: list[Panel], *, narrow: bool) -> list[list[Panel]]:
 def panels_of(data: ReportData) -> list[Panel]:
     """Returns a panel for each axis that members have, depth left out.
 
-    How deep a member is shows in the layers that do not run.
+    How deep a member is shows in the layers that do not run. What leaves no choice is
+    left out too, unless nothing does.
     """
     stored = max([_stored(data), *(_last(member.arch) for member in data.front)])
     panels = []
-    for axis in data.axes:
+    for axis in _open(data.axes):
         found = [_values(member.arch, axis, stored) for member in data.front]
         unknown = all(value is None for row in found for value in row)
-        if axis.name in ("depth", "layers") or unknown:
+        if unknown:
             continue
         layered = any(len(row) > 1 for row in found)
         panels.append(
             Panel(
-                axis.name,
+                _title(axis),
                 np.asarray([[_share(axis, v) for v in row] for row in found]),
                 [["" if v is None else str(v) for v in row] for row in found],
                 layered,
             )
         )
     return panels
+
+
+def _open(axes: Sequence[Axis]) -> Sequence[Axis]:
+    """Returns the axes to draw: those with a choice, if any has one."""
+    drawn = [axis for axis in axes if axis.name not in ("depth", "layers")]
+    return [axis for axis in drawn if len(axis.values) > 1] or drawn
 
 
 def _values(
@@ -153,11 +168,17 @@ def _stored(data: ReportData) -> int:
     return max(map(_last, largest), default=1)
 
 
+def _title(axis: Axis) -> str:
+    return words.named(axis.name) + (", by rank" if axis.name in RANKED else "")
+
+
 def _share(axis: Axis, value: object) -> float:
-    """Returns a value relative to the largest; of what is no number, its rank."""
+    """Returns a value relative to the largest; of bits and of no number, its rank."""
     if value is None:
         return float("nan")
-    numbers = [v for v in axis.values if isinstance(v, int | float)]
+    numbers = [
+        v for v in axis.values if isinstance(v, int | float) and axis.name not in RANKED
+    ]
     if len(numbers) == len(axis.values) and isinstance(value, int | float):
         largest = max(map(abs, numbers))
         return min(abs(value) / largest, 1.0) if largest else 1.0
@@ -168,7 +189,7 @@ def _share(axis: Axis, value: object) -> float:
 def _draw(
     part: SubFigure,
     panels: Sequence[Panel],
-    front: Sequence[Member],
+    data: ReportData,
     room: tuple[Number, Number],
 ) -> None:
     """Draws panels side by side, with the members' names at the left."""
@@ -184,17 +205,17 @@ def _draw(
         _label(axes, panel)
         axes.set_yticks([])
         if index == 0:
-            _name_rows(axes, front, room[1])
+            _name_rows(axes, data, room[1])
 
 
 def _cells(axes: Axes, panel: Panel, room: tuple[Number, Number]) -> None:
     """Fills cells; those of a shade are one shape, which keeps pages small."""
-    shades = np.full(panel.sizes.shape, -1)
+    shades, gap = np.full(panel.sizes.shape, -1), min(GAP, WIDEST_GAP / room[0])
     runs = np.isfinite(panel.sizes)
     shades[runs] = np.rint(panel.sizes[runs] * (SHADES - 1)).astype(int)
     for shade in np.unique(shades[runs]).tolist():
         boxes = [
-            _box(float(layer), float(member))
+            _box(float(layer), float(member), gap)
             for member, layer in np.argwhere(shades == shade)
         ]
         axes.add_patch(
@@ -204,13 +225,15 @@ def _cells(axes: Axes, panel: Panel, room: tuple[Number, Number]) -> None:
                 linewidth=0,
             )
         )
-    if not np.all(np.asarray(room) >= READABLE):
+    texts = [[words.shorten(text, 6) for text in row] for row in panel.texts]
+    longest = max(len(text) for row in texts for text in row)
+    if room[0] < longest * DIGIT + MARGIN or room[1] < READABLE:
         return
     for member, layer in np.argwhere(runs).tolist():
         axes.text(
             layer,
             member,
-            words.shorten(panel.texts[member][layer], 6),
+            texts[member][layer],
             ha="center",
             va="center_baseline",
             fontsize=10,
@@ -218,11 +241,11 @@ def _cells(axes: Axes, panel: Panel, room: tuple[Number, Number]) -> None:
         )
 
 
-def _box(layer: float, member: float) -> Path:
-    half = 0.5 - GAP / 2
-    corners = [(-half, -half), (half, -half), (half, half), (-half, half), (0, 0)]
+def _box(layer: float, member: float, gap: float) -> Path:
+    x, y = 0.5 - gap / 2, 0.5 - GAP / 2
+    corners = [(-x, -y), (x, -y), (x, y), (-x, y), (0, 0)]
     codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY]
-    return Path([(layer + x, member + y) for x, y in corners], codes)
+    return Path([(layer + dx, member + dy) for dx, dy in corners], codes)
 
 
 def _label(axes: Axes, panel: Panel) -> None:
@@ -240,25 +263,28 @@ def _label(axes: Axes, panel: Panel) -> None:
     axes.set_xlabel("Layer")
 
 
-def _name_rows(axes: Axes, front: Sequence[Member], height: Number) -> None:
-    """Names rows by their number in the front and their latency, where there is room.
+def _name_rows(axes: Axes, data: ReportData, height: Number) -> None:
+    """Names rows by their number in the front and their cost, where there is room.
 
     Args:
         axes: Of the first panel.
-        front: Whose rows these are.
+        data: Whose front these are.
         height: Of a row, in page pixels.
     """
-    told = words.column([member.metrics.get("latency_ms") for member in front])
+    (cost, unit), front = words.cost(data), data.front
+    costs = [member.metrics.get(data.costs[0]) for member in front]
+    told = words.column([value and value / unit.size for value in costs])
     most = max(map(len, told))
     names = [
-        f"{index}{FIGURE_SPACE * (3 + most - len(text))}{text} ms"
+        f"{index}{FIGURE_SPACE * (3 + most - len(text))}{text} {unit.name}".rstrip()
         for index, text in enumerate(told, start=1)
     ]
     every = int(np.ceil(14 / height))
     axes.set_yticks(range(0, len(front), every))
     axes.set_yticklabels(names[::every])
-    long = height * len(front) > LONG
-    axes.set_ylabel("Subnet of the front, fastest first" if long else "Subnet")
+    title = f"Subnet of the front, {cost.least} first"
+    fits = height * len(front) > LETTER * len(title)
+    axes.set_ylabel(title if fits else "Subnet")
 
 
 def _key() -> list[Line2D]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
+from nas.metric_names import LATENCY
 from nas.report import words
+from nas.report.costs import Unit, cost_of
 from nas.report.data import Number, ReportData
 from nas.report.page import replace, template
 
@@ -24,14 +26,14 @@ class Point(NamedTuple):
 
     Attributes:
         id: Identifier of the architecture.
-        latency_ms: Measured.
+        cost: What it is drawn against; a latency is measured.
         score: On the data of the search.
         tested: The same score on test data, where it is known.
         params: Number of parameters, where it is known.
     """
 
     id: str
-    latency_ms: Number
+    cost: Number
     score: Number
     tested: Number | None = None
     params: Number | None = None
@@ -43,7 +45,7 @@ class ComparedRun:
 
     Attributes:
         name: What it is called, unlike all others.
-        points: Its front, fastest first; at least one subnet.
+        points: Its front, cheapest first; at least one subnet.
         hypervolume: Of the front, below the reference of the comparison.
         facts: What there is to know of it, the same names for all runs.
     """
@@ -61,6 +63,7 @@ class Comparison:
     Attributes:
         created: When, as ISO 8601 text.
         score: The score that subnets are drawn by, such as ``loss``.
+        cost: The metric that they are drawn against, such as ``latency_ms``.
         loss_unit: The unit of losses; may be empty.
         reference: The reference of the hypervolume: a value of each objective.
         runs: At least two.
@@ -76,6 +79,7 @@ class Comparison:
     runs: tuple[ComparedRun, ...]
     differences: Mapping[str, tuple[str, ...]]
     warnings: tuple[str, ...] = ()
+    cost: str = "latency_ms"
 
 
 def write_comparison(data: Comparison, path: Path) -> None:
@@ -92,13 +96,16 @@ def render(data: Comparison) -> str:
         width: Markup(drawing.drawn(fronts_figure(data, size=size), f"fronts-{width}"))
         for width, size in (("wide", drawing.WIDE), ("narrow", (372, 460)))
     }
-    best = max(run.hypervolume for run in data.runs)
+    best, cost = max(run.hypervolume for run in data.runs), cost_of(data.cost)
     return template("comparison.html.jinja").render(
         data=data,
         palette=drawing.PALETTE,
         result=words.tied(result(data)),
         plots=plots,
         rows=_rows(data),
+        least=cost.least.capitalize() if cost.quantity else cost.least,
+        cost=cost.word,
+        unit=_unit(data).name,
         score=words.quantity(_words(data), data.score),
         shares=[run.hypervolume / best if best else 1.0 for run in data.runs],
         colours=[HUES[index % len(HUES)] for index in range(len(data.runs))],
@@ -133,7 +140,7 @@ def result(data: Comparison) -> str:
 
 
 def fronts_figure(data: Comparison, *, size: tuple[int, int] | None = None) -> "Figure":
-    """Draws the fronts of all runs: the first score against measured latency.
+    """Draws the fronts of all runs: the first score against the first cost.
 
     Args:
         data: The runs.
@@ -164,7 +171,7 @@ def _fronts(data: Comparison, size: tuple[int, int]) -> "Figure":
         }
         _stairs(axes, run, look["color"])
         axes.plot(
-            [point.latency_ms for point in run.points],
+            [point.cost for point in run.points],
             [point.score for point in run.points],
             **look,
             linestyle="",
@@ -172,13 +179,17 @@ def _fronts(data: Comparison, size: tuple[int, int]) -> "Figure":
         )
         name = words.shorten(run.name, 28)
         handles.append(Line2D([], [], **look, linewidth=2, label=name))
+    cost, unit = cost_of(data.cost), _unit(data)
+    axis = cost.axis(unit)
+    if data.cost == LATENCY:
+        axis = f"Measured {axis.lower()}"
     axes.set(
-        xlabel="Measured latency (ms), lower is better",
+        xlabel=f"{axis}, lower is better",
         ylabel=f"{words.quantity(_words(data), data.score)}, lower is better",
     )
-    drawing.plain_ticks(axes, 5 if small else 9)
+    drawing.plain_ticks(axes, 5 if small else 9, unit=unit.size)
     name = words.score(_words(data), data.score)[0].lower()
-    title = f"The fronts of {len(data.runs)} runs: {name} against latency"
+    title = f"The fronts of {len(data.runs)} runs: {name} against {cost.word}"
     columns = 1 if small else min(len(handles), 4)
     drawing.set_title(figure, title, handles, columns=columns)
     return figure
@@ -186,7 +197,7 @@ def _fronts(data: Comparison, size: tuple[int, int]) -> "Figure":
 
 def _limit(axes: "Axes", runs: Sequence[ComparedRun]) -> None:
     """Gives all points room."""
-    xs = [float(point.latency_ms) for run in runs for point in run.points]
+    xs = [float(point.cost) for run in runs for point in run.points]
     ys = [float(point.score) for run in runs for point in run.points]
     for values, limit in ((xs, axes.set_xlim), (ys, axes.set_ylim)):
         low, high = min(values), max(values)
@@ -197,9 +208,9 @@ def _limit(axes: "Axes", runs: Sequence[ComparedRun]) -> None:
 def _stairs(axes: "Axes", run: ComparedRun, colour: str) -> None:
     """Draws what a front dominates: from its first member to the edge."""
     stairs: list[tuple[float, float]] = []
-    for point in sorted(run.points, key=lambda point: (point.latency_ms, point.score)):
+    for point in sorted(run.points, key=lambda point: (point.cost, point.score)):
         if not stairs or point.score < stairs[-1][1]:
-            stairs.append((float(point.latency_ms), float(point.score)))
+            stairs.append((float(point.cost), float(point.score)))
     xs, ys = zip(*stairs, (axes.get_xlim()[1], stairs[-1][1]), strict=True)
     axes.step(xs, ys, where="post", color=colour, linewidth=2, zorder=3)
 
@@ -208,13 +219,20 @@ def _rows(data: Comparison) -> list[tuple[str, ...]]:
     """Returns the table of fronts: members, ranges and hypervolumes, by run."""
     volumes = [words.significant(run.hypervolume, 4) for run in data.runs]
     best = [min(run.points, key=lambda point: point.score) for run in data.runs]
-    fastest = words.column([run.points[0].latency_ms for run in data.runs])
+    unit = _unit(data).size
+    least = words.column([run.points[0].cost / unit for run in data.runs])
     scores = words.column([point.score for point in best])
     tested = words.column([point.tested for point in best])
-    at = words.column([point.latency_ms for point in best])
+    at = words.column([point.cost / unit for point in best])
     sizes = [str(len(run.points)) for run in data.runs]
     names = [run.name for run in data.runs]
-    return list(zip(names, sizes, fastest, scores, tested, at, volumes, strict=True))
+    return list(zip(names, sizes, least, scores, tested, at, volumes, strict=True))
+
+
+def _unit(data: Comparison) -> Unit:
+    """Returns the unit that tells the costs of all fronts best."""
+    points = (point for run in data.runs for point in run.points)
+    return cost_of(data.cost).unit(point.cost for point in points)
 
 
 def _words(data: Comparison) -> ReportData:

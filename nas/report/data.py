@@ -28,9 +28,15 @@ class Axis:
 
 
 class Landmark(NamedTuple):
-    """Where a landmark of the space lies in the plane of latency and first score."""
+    """Where a landmark of the space lies in the plane of first cost and first score.
 
-    latency_ms: Number
+    Attributes:
+        cost: Of the first metric of `ReportData.costs`.
+        score: The first that is shown, on the search data.
+        measured: Whether its latency was measured.
+    """
+
+    cost: Number
     score: Number
     measured: bool
 
@@ -46,7 +52,7 @@ class Extreme:
         macs: Multiply-accumulates of one inference.
         memory_mb: Size of the weights, in MB.
         id: Identifier of the architecture.
-        known: Its latency and first score; without them it is not compared with.
+        known: Its first cost and first score; without them it is not compared with.
     """
 
     label: Label
@@ -90,14 +96,14 @@ class Evaluated:
     """One subnet that a search looked at.
 
     Attributes:
-        latency_ms: Predicted latency, in ms.
+        cost: Of the first metric of `ReportData.costs`; latencies are predicted.
         score: The first score that is shown, on the search data.
         campaign: Name of the campaign that evaluated it first.
         id: Identifier of the architecture.
         algorithm: The campaign's, where several campaigns may share one.
     """
 
-    latency_ms: Number
+    cost: Number
     score: Number
     campaign: str
     id: str
@@ -289,7 +295,9 @@ class ReportData:
         axes: The elastic dimensions.
         extremes: The landmarks of the space.
         constraints: The bounds of the search, such as ``latency_ms <= 2.31``.
-        latency_bound_ms: The bound on latency, in ms, where there is one.
+        costs: The metrics that subnets are shown by beside scores, such as
+            ``latency_ms`` or ``size_mb``; the front is drawn against the first.
+        bound: The upper bound on the first cost, where there is one.
         loss_name: What the loss is called.
         loss_unit: Its unit; may be empty.
         shown: The scores that subnets are shown by, such as ``loss`` or ``error``; the
@@ -299,7 +307,7 @@ class ReportData:
         phases: The phases of the training, in order; empty where there is but one.
         campaigns: The searches.
         archive: Every subnet that was evaluated.
-        front: The verified front, by ascending latency.
+        front: The verified front, by ascending first cost.
         latency: The latency model.
         devices: Those of further devices.
         further: Name, title and unit of metrics beyond the usual ones.
@@ -317,7 +325,8 @@ class ReportData:
     axes: tuple[Axis, ...] = ()
     extremes: tuple[Extreme, ...] = ()
     constraints: tuple[str, ...] = ()
-    latency_bound_ms: Number | None = None
+    costs: tuple[str, ...] = ("latency_ms",)
+    bound: Number | None = None
     loss_name: str = "Loss"
     loss_unit: str = ""
     shown: tuple[str, ...] = ("loss",)

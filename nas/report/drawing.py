@@ -25,7 +25,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from nas.report import words
@@ -227,14 +227,30 @@ def set_title(
     ).get_title().set_color(LIGHT["ink"])
 
 
-def plain_ticks(axes: Axes, most: int = 6) -> None:
-    """Puts up to ``most`` intervals of round numbers on either axis."""
-    for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+def plain_ticks(axes: Axes, most: int = 6, *, unit: float = 1.0) -> None:
+    """Puts up to ``most`` intervals of round numbers on either axis.
+
+    Args:
+        axes: With its final limits.
+        most: How many intervals.
+        unit: A power of ten that numbers of the horizontal axis are told in.
+    """
+    for axis, limits, one in (
+        (axes.xaxis, axes.get_xlim(), unit),
+        (axes.yaxis, axes.get_ylim(), 1.0),
+    ):
         locator = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])
         first, second, *_ = locator.tick_values(*limits)
-        decimals = -int(Decimal(f"{second - first:.6g}").normalize().as_tuple()[2])
+        step = Decimal(f"{(second - first) / one:.6g}").normalize()
         axis.set_major_locator(locator)
-        axis.set_major_formatter(StrMethodFormatter(f"{{x:,.{max(decimals, 0)}f}}"))
+        axis.set_major_formatter(_numbers(one, max(-int(step.as_tuple()[2]), 0)))
+
+
+def _numbers(unit: float, decimals: int) -> FuncFormatter:
+    def written(value: float, _: int | None) -> str:
+        return f"{value / unit:,.{decimals}f}"
+
+    return FuncFormatter(written)
 
 
 def is_random(campaign: Campaign) -> bool:

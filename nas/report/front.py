@@ -1,12 +1,14 @@
 """The figure of the front: everything evaluated, what was taken, what was ruled out."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from nas.metric_names import LATENCY
 from nas.report import drawing, words
 from nas.report.data import Evaluated, Label, Member, Number, ReportData
 from nas.report.drawing import HALF, LIGHT, WIDE, Size
@@ -15,29 +17,33 @@ View = tuple[tuple[float, float], tuple[float, float]]
 
 ELSEWHERE = ", measured on the front and predicted elsewhere"
 
+BEYOND = 0.35
+"""Room to the right for what is not in view, as a share of what is."""
+
 MAX_DOTS = 1000
 """Evaluated subnets drawn at most; a page with more is slow to scroll."""
 
 
 @drawing.styled
 def front_figure(data: ReportData, *, size: Size = WIDE) -> Figure:
-    """Draws the first score against latency: all evaluated, the front, the bound.
+    """Draws the first score against the first cost: all evaluated, front and bound.
 
     Args:
         data: The report.
         size: Width and height in page pixels; below half width labels are shortened.
     """
     small = size[0] < HALF[0]
-    view = _view(data)
+    view, (cost, unit) = _view(data), words.cost(data)
+    noted = "" if small or data.costs[0] != LATENCY else ELSEWHERE
     figure = drawing.new_figure(size)
     axes = figure.add_subplot()
     axes.set(
         xlim=view[0],
         ylim=view[1],
-        xlabel=f"Latency (ms){'' if small else ELSEWHERE}",
+        xlabel=f"{cost.axis(unit)}{noted}",
         ylabel=f"{words.quantity(data, data.shown[0])}, lower is better",
     )
-    drawing.plain_ticks(axes, 5 if small else 9)
+    drawing.plain_ticks(axes, 5 if small else 9, unit=unit.size)
     handles = [*_members(axes, data), *_dots(axes, data, view)]
     _numbers(axes, data, size)
     _bound(axes, data, upright=small)
@@ -52,57 +58,73 @@ def front_figure(data: ReportData, *, size: Size = WIDE) -> Figure:
 def front_title(data: ReportData, *, short: bool = False) -> str:
     """Says in words what :func:`front_figure` shows."""
     members, name = len(data.front), words.score(data, data.shown[0])[0]
+    cost, _ = words.cost(data)
     if not members:
         return "No subnet within the bounds"
     if short:
-        return f"The front: {name.lower()} against latency"
+        return f"The front: {name.lower()} against {cost.word}"
     found = "one subnet" if members == 1 else f"{members} subnets"
     archive = len(data.archive)
     seen = f" out of {archive:,} evaluated" if archive > members else ""
-    return f"{name} against latency: {found} on the front{seen}"
+    return f"{name} against {cost.word}: {found} on the front{seen}"
 
 
 def _points(data: ReportData) -> list[tuple[float, float]]:
-    """Returns measured latency and first score of the members that have both."""
+    """Returns first cost and first score of the members that have both."""
     pairs = [_place(data, member) for member in data.front]
     return [(float(x), float(y)) for x, y in pairs if math.isfinite(x + y)]
 
 
 def _place(data: ReportData, member: Member) -> tuple[Number, Number]:
-    """Returns measured latency and first score; not a number where unknown."""
+    """Returns first cost and first score; not a number where unknown."""
     metrics = member.metrics
-    return metrics.get("latency_ms", math.nan), metrics.get(data.shown[0], math.nan)
+    return metrics.get(data.costs[0], math.nan), metrics.get(data.shown[0], math.nan)
 
 
 def _view(data: ReportData) -> View:
     """Chooses limits that give the front room; far outliers stay outside."""
     front = _points(data)
-    seen = [(float(e.latency_ms), float(e.score)) for e in data.archive]
+    seen = [(float(e.cost), float(e.score)) for e in data.archive]
     seen = [(x, y) for x, y in seen if math.isfinite(x + y)]
-    bound = [] if data.latency_bound_ms is None else [float(data.latency_bound_ms)]
+    bound = [] if data.bound is None else [float(data.bound)]
     marks = [data.landmark("smallest"), data.landmark("largest")]
-    far = [float(mark.latency_ms) for mark in marks if mark]
+    far = [float(mark.cost) for mark in marks if mark]
     xs = [x for x, _ in front + seen] + bound + far or [0.0, 1.0]
     ys = [y for _, y in front + seen] or [0.0, 1.0]
-    anchor = max([x for x, _ in front] + bound, default=math.inf)
-    left, right = min(xs), min(max(xs), 2 * anchor)
-    if bound:
-        right = max(right, bound[0] + 0.14 * (bound[0] - left))
+    across = _across(xs, [x for x, _ in front] + bound, bound)
     bottom = min(ys + [float(mark.score) for mark in marks if mark])
     top = max([y for _, y in front] + [float(np.quantile(ys, 0.98))])
     near = [float(m.score) for m in marks if m and m.score < 2 * top - bottom]
     top = max([top, *near])
-    width = right - left or right or 1.0
     height = top - bottom or abs(top) or 1.0
-    return (
-        (max(left - 0.06 * width, 0.0), right + 0.04 * width),
-        (bottom - 0.1 * height, top + 0.06 * height),
-    )
+    return across, (bottom - 0.1 * height, top + 0.06 * height)
+
+
+def _across(
+    xs: Sequence[float], held: Sequence[float], bound: Sequence[float]
+) -> tuple[float, float]:
+    """Chooses the horizontal limits.
+
+    Args:
+        xs: Everything that is to be seen.
+        held: What must be: the front, and the bound.
+        bound: That bound, if there is one.
+    """
+    left, most = min(xs), 2 * max(held, default=math.inf)
+    most = most if most > 0 else math.inf
+    near = max(x for x in xs if x <= most)
+    # What lies beyond is told in words, which need some room.
+    right = min(max(xs), most, near + BEYOND * (near - left or abs(near)))
+    if bound:
+        right = max(right, bound[0] + 0.14 * (bound[0] - left))
+    width = right - left or abs(right) or 1.0
+    edge = left - 0.06 * width
+    return max(edge, 0.0) if left >= 0 else edge, right + 0.04 * width
 
 
 def _inside(point: Evaluated, view: View) -> bool:
     (left, right), (bottom, top) = view
-    return left <= point.latency_ms <= right and bottom <= point.score <= top
+    return left <= point.cost <= right and bottom <= point.score <= top
 
 
 def _dots(axes: Axes, data: ReportData, view: View) -> list[Line2D]:
@@ -116,7 +138,7 @@ def _dots(axes: Axes, data: ReportData, view: View) -> list[Line2D]:
         look = {"color": colour, "marker": "o", "markeredgewidth": 0}
         if points:
             axes.plot(
-                [p.latency_ms for p in points],
+                [p.cost for p in points],
                 [p.score for p in points],
                 **look,
                 linestyle="",
@@ -145,7 +167,7 @@ def _members(axes: Axes, data: ReportData) -> list[Line2D]:
     for x, y in points:
         if not stairs or y < stairs[-1][1]:
             stairs.append((x, y))
-    bound = data.latency_bound_ms
+    bound = data.bound
     end = max(points[-1][0], axes.get_xlim()[1] if bound is None else float(bound))
     xs, ys = zip(*stairs, (end, stairs[-1][1]), strict=True)
     axes.step(xs, ys, where="post", color=LIGHT["front"], linewidth=2, zorder=3)
@@ -160,7 +182,8 @@ def _members(axes: Axes, data: ReportData) -> list[Line2D]:
         x, y = _place(data, member)
         (mark,) = axes.plot([x], [y], **look, zorder=4)
         mark.set_url(f"#subnet-{member.id}")
-    return [Line2D([], [], **look, linewidth=2, label="front, measured")]
+    label = "front, measured" if data.costs[0] == LATENCY else "front"
+    return [Line2D([], [], **look, linewidth=2, label=label)]
 
 
 def _numbers(axes: Axes, data: ReportData, size: Size) -> None:
@@ -189,13 +212,13 @@ def _numbers(axes: Axes, data: ReportData, size: Size) -> None:
 
 
 def _bound(axes: Axes, data: ReportData, *, upright: bool) -> None:
-    """Shades what the bound on latency rules out."""
-    if data.latency_bound_ms is None:
+    """Shades what the bound on the first cost rules out."""
+    if data.bound is None:
         return
-    bound, right = float(data.latency_bound_ms), axes.get_xlim()[1]
+    bound, right = float(data.bound), axes.get_xlim()[1]
     axes.axvspan(bound, right, color=LIGHT["wash"], linewidth=0, zorder=0.4)
     axes.axvline(bound, color=LIGHT["ink"], linewidth=1.2, linestyle=(0, (4, 3)))
-    text = f"excluded: over {words.significant(bound, 4)} ms"
+    text = f"excluded: over {_told(data, bound, 4)}"
     axes.annotate(
         text if upright else text.replace(": ", ":\n"),
         (bound, 0.98),
@@ -209,13 +232,19 @@ def _bound(axes: Axes, data: ReportData, *, upright: bool) -> None:
     )
 
 
+def _told(data: ReportData, cost: float, digits: int = 3) -> str:
+    """Writes a value of the first cost with its unit."""
+    unit = words.cost(data)[1]
+    return f"{words.significant(cost / unit.size, digits)} {unit.name}".rstrip()
+
+
 def _landmark(axes: Axes, data: ReportData, label: Label, view: View) -> None:
     """Marks an extreme of the space, or says at the edge where it lies."""
     mark = data.landmark(label)
-    if mark is None or not math.isfinite(mark.latency_ms + mark.score):
+    if mark is None or not math.isfinite(mark.cost + mark.score):
         return
     (left, right), (bottom, top) = view
-    x, y = float(mark.latency_ms), float(mark.score)
+    x, y = float(mark.cost), float(mark.score)
     at = (min(max(x, left), right), min(max(y, bottom), top))
     text = label
     if at == (x, y) and at not in _points(data):
@@ -230,7 +259,7 @@ def _landmark(axes: Axes, data: ReportData, label: Label, view: View) -> None:
         )
     elif at != (x, y):
         arrow = "→" if x > right else "↑" if y > top else "←"
-        text += f": {words.significant(x)} ms, {words.significant(y)} {arrow}"
+        text += f": {_told(data, x)}, {words.significant(y)} {arrow}"
     # The largest lies low: below it there is room, above it there are dots.
     before, below = at[0] > left + 0.75 * (right - left), label == "largest" or y > top
     axes.annotate(

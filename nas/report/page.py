@@ -1,9 +1,10 @@
 """Writes the page and the picture of the front."""
 
 import dataclasses
+import functools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from nas.report import words
+from nas.report.costs import Unit, cost_of
 from nas.report.data import Axis, LatencyFit, Number, ReportData
+from supernets.quantization.precision import WEIGHT_BITS
+
+Wanted = tuple[str, str, str, Callable[[Sequence[Number | None]], list[str]]]
+"""Metric, title and unit of a column, and what writes it."""
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,6 +106,7 @@ def render(data: ReportData) -> str:
         else "",
         architectures=[_parts(member.arch, data) for member in data.front],
         extremes=[_parts(extreme.arch, data) for extreme in data.extremes],
+        landmarks=_landmarks(data),
         same_files=_shared([member.files for member in data.front]),
         same_check=_shared([member.verification for member in data.front]),
         longest=max((seconds for _, seconds in data.stages), default=0),
@@ -121,6 +128,7 @@ def template(name: str) -> Template:
         count=words.count,
         duration=words.duration,
         moment=words.moment,
+        named=words.named,
         significant=words.significant,
     )
     return environment.get_template(name)
@@ -174,7 +182,7 @@ def _wanted(data: ReportData) -> "list[tuple[str, Draw, tuple[Size, Size]]]":
 
 def _columns(data: ReportData) -> list[Column]:
     """Returns the numeric columns of the table that have at least one number."""
-    scores = []
+    scores: list[Wanted] = []
     for score in data.shown:
         name, unit = words.score(data, score)
         scores.append((f"test_{score}", f"Test {name.lower()}", unit, words.column))
@@ -183,8 +191,7 @@ def _columns(data: ReportData) -> list[Column]:
         again = f"Retrained test {name.lower()}"
         scores.append((f"retrained_test_{score}", again, unit, words.column))
         scores.append((score, f"Search {name.lower()}", unit, words.column))
-    wanted = (
-        *scores,
+    told: tuple[Wanted, ...] = (
         ("latency_ms", "Latency", "ms", words.column),
         *((key, title, unit, words.column) for key, title, unit in data.further),
         ("params", "Parameters", "", _counts),
@@ -192,7 +199,7 @@ def _columns(data: ReportData) -> list[Column]:
         ("memory_mb", "Memory", "MB", words.column),
     )
     columns = []
-    for key, title, measure, write in wanted:
+    for key, title, measure, write in (*scores, *_costs(data, told), *told):
         values = [member.metrics.get(key) for member in data.front]
         if any(value is not None for value in values):
             cells = zip(write(values), _notes(data, key, values), values, strict=True)
@@ -202,6 +209,41 @@ def _columns(data: ReportData) -> list[Column]:
             )
             columns.append(Column(name=title, unit=measure, cells=column))
     return columns
+
+
+def _costs(data: ReportData, told: Sequence[Wanted]) -> Iterator[Wanted]:
+    """Yields columns of the costs that the table would not tell otherwise."""
+    wanted = list(data.costs)
+    if any(axis.name == WEIGHT_BITS for axis in data.axes):
+        wanted.append("mean_bits")
+    for metric in dict.fromkeys(wanted):
+        if metric in {key for key, *_ in told}:
+            continue
+        cost = cost_of(metric)
+        unit = cost.unit([member.metrics.get(metric) for member in data.front])
+        if cost.counted:
+            yield metric, cost.title, "", _counts
+        else:
+            yield metric, cost.title, unit.name, functools.partial(_in, unit)
+
+
+def _landmarks(data: ReportData) -> Column | None:
+    """Returns a column of the first cost of the space's extremes, if none tells it."""
+    metric, cost = data.costs[0], cost_of(data.costs[0])
+    marks = [extreme.known for extreme in data.extremes]
+    values = [mark.cost if mark else None for mark in marks]
+    if metric in ("latency_ms", "params", "macs", "memory_mb") or not any(values):
+        return None
+    unit = cost.unit(values)
+    cells = [
+        Cell(text=words.MISSING if v is None else words.significant(v / unit.size))
+        for v in values
+    ]
+    return Column(name=cost.title, unit=unit.name, cells=tuple(cells))
+
+
+def _in(unit: Unit, values: Sequence[Number | None]) -> list[str]:
+    return words.column([value and value / unit.size for value in values])
 
 
 def _notes(
@@ -258,12 +300,13 @@ def _parts(arch: Mapping[str, object], data: ReportData) -> list[Part]:
     for name, text in words.architecture(arch):
         value = arch[name]
         bars: tuple[float | None, ...] = ()
-        if name in axes and name != "layers" and isinstance(value, (list, tuple)):
+        open_ = name in axes and len(axes[name].values) > 1
+        if open_ and name != "layers" and isinstance(value, (list, tuple)):
             where = running if len(running) == len(value) else range(len(value))
             stored = max([_stored_layers(data), *(int(i) + 1 for i in where)])
             heights = dict(zip(where, _heights(axes[name], value), strict=True))
             bars = tuple(heights.get(layer) for layer in range(stored))
-        parts.append(Part(name=name, text=words.tied(text), bars=bars))
+        parts.append(Part(name=words.named(name), text=words.tied(text), bars=bars))
     return parts
 
 

@@ -6,8 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from kernels.quantization.scheme import FLOAT_WIDTH
 from nas.front import NOTABLE_MISS
-from nas.report.data import LatencyFit, Number, ReportData
+from nas.metric_names import LATENCY
+from nas.report.costs import Cost, Unit, cost_of
+from nas.report.data import Landmark, LatencyFit, Member, Number, ReportData
+from supernets.quantization.precision import WEIGHT_BITS
 
 MISSING = "\u2013"
 """Stands for a number that nobody knows."""
@@ -17,8 +21,9 @@ TIMES = "\u00d7"
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 MAX_DECIMALS = 3
 TIES = re.compile(
-    rf"(?<=\d) (?=to \d|ms|%|{TIMES})|(?<=\d to) (?=\d)| (?=[≤≥])|(?<=[≤≥]) "
+    rf"(?<=\d) (?=to \d|ms|[kMG]B|%|{TIMES})|(?<=\d to) (?=\d)| (?=[≤≥])|(?<=[≤≥]) "
 )
+LARGE = re.compile(r"\b\d(\.\d+)?e\+\d+")
 BOUND = re.compile(
     r"\s*(?P<metric>\w+)\s*(?P<sign><=|>=)\s*"
     r"(?P<limit>(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)\s*(\(|$)"
@@ -143,7 +148,12 @@ def duration(seconds: Number) -> str:
 
 
 def constraint(text: str) -> str:
-    """Writes a bound with the sign people read: ``<=`` becomes ≤."""
+    """Writes a bound as people read it: ``<=`` becomes ≤.
+
+    >>> constraint("bops <= 5.436e+09")
+    'bops ≤ 5.44 G'
+    """
+    text = LARGE.sub(lambda match: count(float(match[0])), text)
     return text.replace("<=", "≤").replace(">=", "≥")
 
 
@@ -191,6 +201,22 @@ def score(data: ReportData, metric: str) -> tuple[str, str]:
     return f"{name} of {task}" if task else name, unit
 
 
+def cost(data: ReportData) -> tuple[Cost, Unit]:
+    """Returns what the front is drawn against, and the unit that tells it best."""
+    first = cost_of(data.costs[0])
+    front = [member.metrics.get(data.costs[0]) for member in data.front]
+    return first, first.unit(front or [point.cost for point in data.archive])
+
+
+def named(axis: str) -> str:
+    """Writes the name of an elastic dimension.
+
+    >>> named("weight_bits"), named("ffn")
+    ('weight bits', 'ffn')
+    """
+    return axis.replace("_", " ")
+
+
 def quantity(data: ReportData, metric: str = "loss") -> str:
     """Returns the axis label of a score: its name and its unit."""
     name, unit = (shorten(text) for text in score(data, metric))
@@ -207,22 +233,31 @@ def result(data: ReportData) -> str:
         reason = f" that satisfies {bounds}" if bounds else ""
         return f"The search found no subnet{reason}."
     members = len(data.front)
-    latency = _span([m.metrics.get("latency_ms") for m in data.front])
+    drawn, unit = cost(data)
+    costs = [m.metrics.get(data.costs[0]) for m in data.front]
+    spent = _span([v and v / unit.size for v in costs])
     first = _span([m.metrics.get(data.shown[0]) for m in data.front])
     if members == 1:
-        return f"One subnet: {latency} ms at {first} {_unit(data)}{_bounds(data)}."
+        return (
+            f"One subnet: {spent} {drawn.of(unit)} at {first} "
+            f"{_unit(data)}{_bounds(data)}."
+        )
     return (
-        f"{members} subnets from {latency} ms and from {first} "
+        f"{members} subnets from {spent} {drawn.of(unit)} and from {first} "
         f"{_unit(data)}{_bounds(data)}."
     )
 
 
 def detail(data: ReportData) -> str:
-    """Says how the front does on test data and against the largest network."""
+    """Says how the front does on test data and against the largest network.
+
+    Where layers choose their bits, it says how many they have.
+    """
     sentences = [_comparison(data)]
     tested = [m.metrics.get(f"test_{data.shown[0]}") for m in data.front]
     if data.front and None not in tested:
         sentences.append(f"On test data: {_span(tested)} {_unit(data)}.")
+    sentences.append(_precision(data))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -301,14 +336,13 @@ def _holds(bound: str, metrics: Mapping[str, Number]) -> bool | None:
 def _comparison(data: ReportData) -> str:
     """Compares the best member with the largest network, both on the search data."""
     largest, first = data.landmark("largest"), data.shown[0]
-    known = [m for m in data.front if {first, "latency_ms"} <= m.metrics.keys()]
+    known = [m for m in data.front if {first, data.costs[0]} <= m.metrics.keys()]
     if largest is None or not known or largest.score <= 0:
         return ""
     best = min(known, key=lambda member: member.metrics[first])
     if any(e.id == best.id for e in data.extremes if e.label == "largest"):
         return "The best of them is the largest network itself."
     share = 100 * (best.metrics[first] / largest.score - 1)
-    speed = largest.latency_ms / best.metrics["latency_ms"]
     name = score(data, first)[0].lower()
     if abs(share) < 0.05:
         compared = f"has the same {name} as the largest network"
@@ -318,5 +352,32 @@ def _comparison(data: ReportData) -> str:
             f"has {significant(abs(share), 2)} % {more} {name} than the largest network"
         )
     subject = "The best of them" if len(data.front) > 1 else "It"
-    basis = "" if largest.measured else " (predicted)"
-    return f"{subject} {compared} and is {significant(speed, 2)} times as fast{basis}."
+    return f"{subject} {compared}{_spared(data, largest, best)}."
+
+
+def _spared(data: ReportData, largest: Landmark, best: Member) -> str:
+    """Compares the cost of a member with that of the largest network."""
+    mine, metric = best.metrics[data.costs[0]], data.costs[0]
+    if metric == LATENCY:
+        basis = "" if largest.measured else " (predicted)"
+        return f" and is {significant(largest.cost / mine, 2)} times as fast{basis}"
+    if not largest.cost > 0 or mine < 0:
+        return ""
+    share = significant(100 * mine / largest.cost, 2)
+    return f" at {share} % of its {cost_of(metric).word}"
+
+
+def _precision(data: ReportData) -> str:
+    """Says how many bits weights have, and how files hold them."""
+    known = [m.metrics["mean_bits"] for m in data.front if "mean_bits" in m.metrics]
+    chosen = [member.arch.get(WEIGHT_BITS) for member in data.front]
+    taken = {b for bits in chosen if isinstance(bits, (list, tuple)) for b in bits}
+    if not known or not taken:
+        return ""
+    ends = [f"{bits:.3g}" for bits in (min(known), max(known))]
+    mean = ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    told = f"Weights of the layers have {mean} bits on average"
+    if min(taken) >= FLOAT_WIDTH:
+        return f"{told}."
+    floats = ", those of 16 bits as bfloat16" if FLOAT_WIDTH in taken else ""
+    return f"{told}; files hold them as packed integers with their scales{floats}."

@@ -12,7 +12,15 @@ from nas.campaigns import algorithm_of
 from nas.data.dataset import Dataset, in_words
 from nas.experiment import Experiment
 from nas.export import AGAINST
-from nas.front import FINETUNED, NOTABLE_MISS, Member, load_front, load_landmarks
+from nas.front import (
+    FINETUNED,
+    NOTABLE_MISS,
+    Member,
+    cheapest_first,
+    costs_of,
+    load_front,
+    load_landmarks,
+)
 from nas.latency.devices import stored_devices
 from nas.metric_names import metric_of
 from nas.metrics import make_problem
@@ -60,7 +68,8 @@ def gather(context: Context) -> page.ReportData:
     profile = LatencyProfile.load(run.device)
     devices = stored_devices(run)
     problem = make_problem(experiment, profile, devices)
-    front = load_front(run.front)
+    costs, score = costs_of(experiment), experiment.shown[0]
+    front = cheapest_first(load_front(run.front), costs[0])
     seconds = run.finished()
     bounds = {b.metric: b.limit for b in problem.bounds if not b.at_least}
     return page.ReportData(
@@ -70,9 +79,10 @@ def gather(context: Context) -> page.ReportData:
         facts=_facts(run, experiment.data, seconds),
         space_size=str(problem.space.size),
         axes=_axes(problem.space),
-        extremes=_extremes(run, experiment.shown[0]),
+        extremes=_extremes(run, costs[0], score),
         constraints=_constraints(experiment, problem),
-        latency_bound_ms=bounds.get("latency_ms"),
+        costs=costs,
+        bound=bounds.get(costs[0]),
         loss_unit=experiment.data.loss_unit,
         shown=experiment.shown,
         training=training_curves(run),
@@ -80,7 +90,7 @@ def gather(context: Context) -> page.ReportData:
         phases=phase_marks(experiment.plan()),
         warnings=(*training_warnings(run, experiment.data.loss_unit), *_misses(front)),
         campaigns=_campaigns(run),
-        archive=_archive(run, experiment.shown[0]),
+        archive=_archive(run, problem, costs[0], score),
         front=tuple(_member(run, member) for member in front),
         latency=_latency(experiment, profile),
         devices=tuple(_named(experiment, *device) for device in devices.items()),
@@ -158,7 +168,7 @@ def _axes(space: Space) -> tuple[page.Axis, ...]:
     return tuple(axes)
 
 
-def _extremes(run: RunDirectory, score: str) -> tuple[page.Extreme, ...]:
+def _extremes(run: RunDirectory, cost: str, score: str) -> tuple[page.Extreme, ...]:
     return tuple(
         page.Extreme(
             label=landmark.label,
@@ -168,7 +178,7 @@ def _extremes(run: RunDirectory, score: str) -> tuple[page.Extreme, ...]:
             memory_mb=landmark.metrics["memory_mb"],
             id=landmark.arch.id,
             known=page.Landmark(
-                landmark.metrics["latency_ms"],
+                landmark.metrics[cost],
                 landmark.metrics[score],
                 landmark.measured,
             ),
@@ -192,16 +202,18 @@ def _campaigns(run: RunDirectory) -> tuple[page.Campaign, ...]:
     return tuple(campaigns)
 
 
-def _archive(run: RunDirectory, score: str) -> tuple[page.Evaluated, ...]:
+def _archive(
+    run: RunDirectory, problem: Problem, cost: str, score: str
+) -> tuple[page.Evaluated, ...]:
     return tuple(
         page.Evaluated(
-            latency_ms=record.metrics["latency_ms"],
+            cost=record.metrics[cost],
             score=record.metrics[score],
             campaign=record.campaign,
             algorithm=algorithm_of(record.campaign),
             id=Architecture.from_json(record.arch).id,
         )
-        for record in Archive(run.archive).records
+        for record in problem.completed(Archive(run.archive).records)
     )
 
 

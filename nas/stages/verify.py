@@ -10,10 +10,12 @@ from jaxtyping import Int
 
 from nas.data.dataset import Dataset, Examples, in_units, score_in_words
 from nas.errors import RunError
-from nas.front import Member, write_front
+from nas.front import Member, costs_of, write_front
 from nas.latency.devices import stored_devices
+from nas.metric_names import LATENCY
 from nas.metrics import LANDMARKS, CheapMetrics, final_validation, problem_of
 from nas.profile import LatencyProfile, Measurement
+from nas.report.costs import cost_of
 from nas.rundir import write_json
 from nas.stages.calibrate import measure_subnets
 from nas.stages.context import Context
@@ -54,7 +56,8 @@ def verify(context: Context) -> None:
     cheap = CheapMetrics.of(experiment, profile, stored_devices(run))
     latencies = cheap.measured_or(genotypes, predicted)
     metrics |= latencies
-    kept = _kept(problem, metrics)
+    cost = costs_of(experiment)[0]
+    kept = _kept(problem, metrics, cost)
     if not len(kept):
         raise RunError(
             f"none of the {len(chosen)} candidates satisfies "
@@ -75,7 +78,7 @@ def verify(context: Context) -> None:
             arch=problem.space.decode(genotypes[row]),
             metrics={name: float(values[row]) for name, values in metrics.items()},
             predicted={name: float(predicted[name][row]) for name in latencies},
-            why=_why(metrics, kept, position, experiment.shown),
+            why=_why(metrics, kept, position, experiment.shown, cost),
         )
         for position, row in enumerate(kept)
     ]
@@ -169,12 +172,12 @@ def _without_drift(
     )
 
 
-def _kept(problem: Problem, metrics: Metrics) -> Int[np.ndarray, " front"]:
-    """Returns the rows that form the front, fastest first."""
+def _kept(problem: Problem, metrics: Metrics, cost: str) -> Int[np.ndarray, " front"]:
+    """Returns the rows that form the front, those of the least cost first."""
     satisfied = np.flatnonzero(problem.violations(metrics) <= 0)
     objectives = problem.objectives_of(metrics)
     front = satisfied[non_dominated(objectives[satisfied])]
-    return front[np.argsort(metrics["latency_ms"][front], kind="stable")]
+    return front[np.lexsort((metrics[LATENCY][front], metrics[cost][front]))]
 
 
 def _why(
@@ -182,23 +185,26 @@ def _why(
     kept: Int[np.ndarray, " front"],
     position: int,
     shown: tuple[str, ...],
+    cost: str,
 ) -> str:
     """Returns what a member of the front is the best at."""
-    row, faster = kept[position], kept[: position + 1]
+    row, cheaper, named = kept[position], kept[: position + 1], cost_of(cost)
 
     def best_among(rows: Int[np.ndarray, " rows"]) -> list[str]:
         return [n for n in shown if metrics[n][row] == metrics[n][rows].min()]
 
-    reasons = ["fastest of the front"] if position == 0 else []
+    reasons = [f"{named.least} of the front"] if position == 0 else []
     reasons += [
         f"lowest {score_in_words(name)} within the constraints"
         for name in best_among(kept)
     ]
     if reasons:
         return "; ".join(reasons)
-    if best := best_among(faster):
+    if best := best_among(cheaper):
         words = " and ".join(score_in_words(name) for name in best)
-        return f"lowest {words} of all up to {metrics['latency_ms'][row]:.3g} ms"
+        unit = named.unit(metrics[cost][kept])
+        most = f"{metrics[cost][row] / unit.size:.3g} {named.of(unit)}"
+        return f"lowest {words} of all up to {most}"
     return "none is as good or better in all objectives"
 
 

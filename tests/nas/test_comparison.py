@@ -78,6 +78,23 @@ def test_a_page_shows_fronts_volumes_facts_and_differences(tmp_path):
     assert "://" not in page.replace("http://www.w3.org", "")
 
 
+def test_fronts_are_drawn_against_what_was_searched_for(tmp_path):
+    small = searched(objectives=("loss", "size_mb"), constraints=())
+    first = run_at(tmp_path / "a", experiment=small, size_mb=0.03)
+    second = run_at(tmp_path / "b", experiment=small, size_mb=0.02)
+    compared(first, second, out=tmp_path / "two.html")
+    page = (tmp_path / "two.html").read_text()
+    for text in (
+        "loss against size",
+        "Size of the stored weights (kB), lower is better",
+        "Smallest <small>kB</small>",
+        "Its size <small>kB</small>",
+        "<td>30.00</td>",
+    ):
+        assert text in page
+    assert "atency" not in page.replace("latency_ms", "")
+
+
 def test_hypervolumes_have_one_reference_behind_all_fronts(tmp_path):
     paths = [run_at(tmp_path / "a"), run_at(tmp_path / "b", [(2.0, 2.0)])]
     data = gather([Contender.load(path) for path in paths])

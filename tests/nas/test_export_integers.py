@@ -99,6 +99,7 @@ def test_files_hold_integers_and_say_so(rounded):
     assert not precision["symmetric"]
 
 
+@pytest.mark.slow
 def test_a_loaded_network_has_integers_and_runs_from_its_program(rounded):
     folder, _ = rounded
     network = load_subnet(folder)
@@ -126,6 +127,7 @@ def test_verification_says_how_rounded_activations_were_compared(rounded):
     assert verification["files"]["model.stablehlo"]["verified"]
 
 
+@pytest.mark.slow
 def test_without_rounded_activations_logits_are_the_supernets(tmp_path):
     verification = exported_to(tmp_path / "subnet", STORED, weight_bits=(0, 1))
     assert verification["tolerance"] == 1e-5
@@ -227,6 +229,7 @@ def helpless_onnx(monkeypatch):
     monkeypatch.setattr(export, "verify", lambda *_: {})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("helpless_onnx")
 @pytest.mark.parametrize(
     ("model", "told"),

@@ -6,7 +6,9 @@ import pytest
 
 from nas.api import load_run
 from nas.errors import UsageError
-from nas.front import load_front, load_landmarks
+from nas.experiment import Experiment, Search
+from nas.front import cheapest_first, costs_of, load_front, load_landmarks
+from supernets.decoder.spec import Decoder
 
 ARCH = {"layers": [0, 2], "width": 64, "ffn": [128, 256]}
 ENTRY = {
@@ -49,6 +51,33 @@ def test_predictions_that_were_off_are_told(tmp_path, predicted, misses):
     (tmp_path / "front.json").write_text(json.dumps([ENTRY | {"predicted": predicted}]))
     (member,) = load_front(tmp_path / "front.json")
     assert member.misses == misses
+
+
+@pytest.mark.parametrize(
+    ("objectives", "costs"),
+    [
+        (("loss", "latency_ms"), ("latency_ms",)),
+        (("loss", "size_mb", "latency_ms"), ("size_mb", "latency_ms")),
+        (("bops", "error"), ("bops",)),
+        (("loss", "latency_ms_phone"), ("latency_ms_phone",)),
+        (("loss", "energy_mj"), ("energy_mj",)),
+        (("loss",), ("latency_ms",)),
+    ],
+)
+def test_a_front_is_drawn_against_objectives_that_need_no_evaluation(objectives, costs):
+    search = Search(objectives=objectives, metrics=("mypackage.costs:energy_mj",))
+    sizes = {"width": (8, 16), "heads": (1,), "ffn": (8,), "depth": (1, 2)}
+    experiment = Experiment(model=Decoder(**sizes, head_dim=4), search=search)
+    assert costs_of(experiment) == costs
+
+
+def test_the_cheapest_come_first_and_the_unknown_last(tmp_path):
+    sizes = ({"size_mb": 2.0, "latency_ms": 1.0}, {"latency_ms": 0.5}, {"size_mb": 1.0})
+    (tmp_path / "front.json").write_text(
+        json.dumps([ENTRY | {"metrics": metrics} for metrics in sizes])
+    )
+    ordered = cheapest_first(load_front(tmp_path / "front.json"), "size_mb")
+    assert [member.metrics for member in ordered] == [sizes[2], sizes[0], sizes[1]]
 
 
 def test_landmarks_come_smallest_first(tmp_path):

@@ -1,6 +1,8 @@
 """Whole runs: what they leave, what they survive, and that they can be repeated."""
 
+import dataclasses
 import html
+import io
 import json
 import os
 import re
@@ -14,15 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from rich.console import Console
 
 import nas
 from nas.config import load_recipe
-from nas.front import load_front, load_landmarks
+from nas.experiment import Search
+from nas.front import Member, load_front, load_landmarks, write_front
+from nas.job import print_front
 from nas.rundir import RunDirectory, read_json, read_json_lines, short_path
 from nas.stages.report import loader
 from nas.supernet import load_supernet
 from search.archive import Archive
 from search.pareto import non_dominated
+from search.space import Architecture
 from supernets.lowering import fixed_extents
 from tests.kernels.comparison import quick_jit, quick_options
 
@@ -151,6 +157,32 @@ def test_report_loads_a_subnet_with_its_own_ten_lines(finished, tmp_path):
         "\nassert logits.shape == (1, inputs.shape[1], 256)\n"
     )
     subprocess.run([sys.executable, "-I", str(script)], check=True)
+
+
+def test_the_closing_table_tells_and_orders_by_what_was_searched_for(tmp_path):
+    search = Search(objectives=("loss", "bops", "params"), constraints=())
+    run = RunDirectory(tmp_path)
+    run.claim(dataclasses.replace(load_recipe(str(TINY)), search=search))
+    told = {"latency_ms": 1.5, "params": 1234.0, "test_loss": 2.5}
+    members = [
+        Member(
+            Architecture((0,), (("width", width),), ()), told | {"bops": bops}, {}, ""
+        )
+        for width, bops in ((8, 7.25e9), (16, 5.5e9))
+    ]
+    write_front(run.front, members)
+    console = Console(file=io.StringIO(), width=100)
+    print_front(run, console)
+    lines = console.file.getvalue().splitlines()
+    (heading,) = [line for line in lines if "test loss" in line]
+    assert heading.split() == [
+        *("test", "loss", "bit", "operations", "latency", "parameters")
+    ]
+    rows = [line.split() for line in lines if "1,234" in line]
+    assert rows == [
+        [members[1].id, "2.500", "5.50", "1.50", "1,234"],
+        [members[0].id, "2.500", "7.25", "1.50", "1,234"],
+    ]
 
 
 def test_running_the_same_line_again_does_nothing_twice(finished):

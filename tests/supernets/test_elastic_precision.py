@@ -139,6 +139,7 @@ def test_scales_of_other_bits_have_no_gradient_and_do_not_move():
     assert moved > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trains", ["adapters", "scales"])
 def test_a_phase_may_train_adapters_or_scales_alone(trains):
     spec = decoder(PRECISIONS["adapters"])
@@ -320,6 +321,7 @@ def test_groups_that_do_not_divide_the_inputs_are_refused_with_ones_that_do():
         decoder(Precision(granularity="group", group_size=3))
 
 
+@pytest.mark.slow
 def test_an_image_classifier_has_bits_too():
     spec = VisionTransformer(
         **SIZES, image=(4, 4, 1), patch=2, classes=3, precision=PRECISIONS["learned"]
@@ -335,6 +337,7 @@ def test_an_image_classifier_has_bits_too():
     assert_close(sliced, ends[1])
 
 
+@pytest.mark.slow
 def test_broken_scales_of_other_bits_leak_nowhere():
     spec = decoder(PRECISIONS["learned"])
     space, windows = spec.space(), random_windows(0)
@@ -348,3 +351,33 @@ def test_broken_scales_of_other_bits_leak_nowhere():
     loss, gradient = run(broken, jnp.asarray(genotype), windows)
     assert np.isfinite(loss)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axes", [{"data": 2}, {"fsdp": 2}])
+def test_steps_on_two_devices_are_those_on_one(axes):
+    spec = decoder(PRECISIONS["learned"])
+    space, policy = spec.space(), Chain()
+    optimizer = AdamW(learning_rate=0.1, schedule=Constant()).transform(4)
+    module = built(spec)
+    layout = Layout.of(Parallel(**{"data": 1, **axes}), module, jax.devices()[:2])
+    found = []
+    for given in (None, layout):
+        state = initial_state(built(spec), optimizer)
+        windows = Batch(*random_windows(0))
+        step = make_train_step(
+            module, space, optimizer, policy.slots(space), layout=given
+        )
+        if given is not None:
+            state = given.place(state)
+            windows = given.batch(Batch(*map(np.asarray, windows)))
+        subnets = Subnets(space, lambda g: np.arange(len(g), dtype=float))
+        for number in range(2):
+            draw = policy.draw(subnets, Moment(0, number, 4))
+            state, _ = step(state, windows, draw, number)
+        found.append(
+            flat(state.params if given is None else given.collect(state).params)
+        )
+    alone, together = found
+    for path, value in alone.items():
+        np.testing.assert_allclose(together[path], value, rtol=0, atol=1e-4)

@@ -76,6 +76,7 @@ def extracted_logits(spec, genotype, inputs):
     return quick_jit(lambda s, x: nnx.merge(graph, s)(x))(state, inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [small_vision(), small_multi_task()])
 def test_images_and_tasks_are_scored_too(spec):
     space = spec.space()
@@ -172,6 +173,7 @@ def test_scores_of_tasks_are_their_summed_loss_and_mean_error():
     assert len(found) == 2 + 2 * len(TASKS)
 
 
+@pytest.mark.slow
 def test_few_programs_evaluate_a_search_of_500_subnets(compilations):
     state = params_of(SPEC)
     genotypes = SPACE.sample(500, np.random.default_rng(0))

@@ -106,6 +106,7 @@ def test_a_decoder_is_the_same_in_every_execution(execution):
         assert_close(outcome, expected(spec, genotype, *operands))
 
 
+@pytest.mark.slow
 def test_one_program_runs_all_subnets(execution, compilations):
     spec = small_decoder()
     operands = random_weights(spec), *random_windows()

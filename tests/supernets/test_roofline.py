@@ -69,8 +69,9 @@ def test_what_does_not_run_moves_nothing(name):
     spec, example = MODELS[name]
     smallest = spec.space().smallest[None]
     cost = spec.cost(smallest, batch=2, example=example)
-    for macs, values in cost.products:
+    for macs, values, moved in cost.products:
         assert (values[macs == 0] == 0).all()
+        assert (moved[macs == 0] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from search.archive import Archive
 from supernets.weights import flat_weights, host_copy
 from tests.kernels.comparison import quick_options
 
+# Default runs leave out what only repeats the work of smaller tests.
+pytestmark = pytest.mark.slow
+
 SPEC = GradientSearch(
     steps=6, batch=2, sweep=2, sampling=Softmax(), decode_every=2, refine=8
 )

@@ -1,5 +1,6 @@
 """Reports to draw: a realistic one, and one that is as empty as may be."""
 
+import dataclasses
 import hashlib
 import math
 
@@ -21,8 +22,8 @@ from nas.report import (
 
 WIDTHS, FFN, HEADS = (128, 192, 256), (256, 512, 768, 1024), (2, 4, 8)
 BOUND = 2.31
-HUGE = Landmark(latency_ms=3.7, score=2.345, measured=False)
-TINY = Landmark(latency_ms=0.58, score=2.93, measured=True)
+HUGE = Landmark(cost=3.7, score=2.345, measured=False)
+TINY = Landmark(cost=0.58, score=2.93, measured=True)
 
 
 def loss_at(latency_ms):
@@ -116,13 +117,13 @@ def searches(evaluated, rng):
         excess = 0.008 + rng.gamma(1.6, ends[name][1])
         archive.append(
             Evaluated(
-                latency_ms=float(latency_ms),
+                cost=float(latency_ms),
                 score=float(loss_at(latency_ms) + excess),
                 campaign=name,
                 id=f"e{index:07x}",
             )
         )
-    archive.append(Evaluated(latency_ms=0.58, score=2.95, campaign="random", id="tiny"))
+    archive.append(Evaluated(cost=0.58, score=2.95, campaign="random", id="tiny"))
     return {"campaigns": campaigns, "archive": tuple(archive)}
 
 
@@ -180,7 +181,7 @@ def report_data(members=12, evaluated=300, **changes):
             extreme("largest", 6, 256, 1024, 8, 4_860_000, "huge", HUGE),
         ),
         "constraints": (f"latency_ms <= {BOUND}",),
-        "latency_bound_ms": BOUND,
+        "bound": BOUND,
         "loss_unit": "bits per byte",
         "training": curves(
             {"largest": 2.30, "smallest": 2.86, "sampled": 2.52},
@@ -216,6 +217,52 @@ def report_data(members=12, evaluated=300, **changes):
         ),
     }
     return ReportData(**{**fields, **changes})
+
+
+BITS = (2, 3, 4, 6, 8, 16)
+
+
+def precise_report(cost="size_mb", scale=1.0, **changes):
+    """Returns a report whose layers choose bits, drawn against another cost."""
+    data = report_data()
+    front = tuple(
+        dataclasses.replace(
+            member,
+            arch=member.arch
+            | {"weight_bits": [BITS[min(row // 4 + i % 2, 5)] for i in _layers(member)]}
+            | {"activation_bits": [8 if i else 4 for i in _layers(member)]},
+            metrics=member.metrics
+            | {cost: scale * member.metrics["latency_ms"], "mean_bits": 2 + row / 8},
+        )
+        for row, member in enumerate(data.front)
+    )
+    archive = tuple(
+        dataclasses.replace(point, cost=scale * point.cost) for point in data.archive
+    )
+    extremes = tuple(
+        dataclasses.replace(
+            mark, known=mark.known and mark.known._replace(cost=scale * mark.known.cost)
+        )
+        for mark in data.extremes
+    )
+    fields = {
+        "costs": (cost,),
+        "bound": scale * BOUND,
+        "constraints": (f"{cost} <= {scale * BOUND:.4g} (25% of the largest)",),
+        "front": front,
+        "archive": archive,
+        "extremes": extremes,
+        "axes": (
+            *data.axes,
+            Axis(name="weight_bits", values=BITS, scope="per layer"),
+            Axis(name="activation_bits", values=(4, 8), scope="per layer"),
+        ),
+    }
+    return dataclasses.replace(data, **{**fields, **changes})
+
+
+def _layers(member):
+    return range(len(member.arch["layers"]))
 
 
 def bare_report(**changes):

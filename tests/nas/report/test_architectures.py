@@ -9,7 +9,7 @@ import pytest
 from nas.report import Axis, figures
 from nas.report.architectures import height_of, panels_of
 from nas.report.drawing import NARROW
-from tests.nas.report.samples import bare_report, report_data
+from tests.nas.report.samples import bare_report, precise_report, report_data
 
 
 def with_front(*archs):
@@ -46,6 +46,38 @@ def test_values_that_are_no_numbers_are_ranked():
     norm = Axis(name="norm", values=("none", "layer", "rms"), scope="global")
     data = dataclasses.replace(data, axes=(norm,))
     assert panel(data, "norm").sizes.tolist() == [[2 / 3], [1.0]]
+
+
+def test_bits_are_ranked_so_that_few_of_them_look_different_beside_16():
+    data = precise_report()
+    bits = panel(data, "weight bits, by rank")
+    row = data.front[0].arch["weight_bits"]
+    assert bits.texts[0][: len(row)] == [str(value) for value in row] == ["2", "3"]
+    assert bits.sizes[0, :2].tolist() == [1 / 6, 2 / 6]
+    figure = figures.architectures_figure(data, size=(960, height_of(data)))
+    shown = {axes.get_title(): axes for axes in figure.axes}
+    written = {text.get_text() for text in shown["weight bits, by rank"].texts}
+    # Cells are too narrow for 1024, but not for these.
+    assert not shown["ffn"].texts
+    assert {"2", "3", "4"} <= written
+
+
+def test_axes_without_a_choice_are_left_out_unless_all_are():
+    data = report_data()
+    fixed = Axis(name="width", values=(256,), scope="global")
+    ffn = next(axis for axis in data.axes if axis.name == "ffn")
+    some = dataclasses.replace(data, axes=(fixed, ffn))
+    assert [panel.name for panel in panels_of(some)] == ["ffn"]
+    alone = dataclasses.replace(data, axes=(fixed,))
+    assert [panel.name for panel in panels_of(alone)] == ["width"]
+
+
+def test_rows_tell_what_the_front_is_drawn_against():
+    data = precise_report("bops", 3.1e9)
+    figure = figures.architectures_figure(data, size=(960, height_of(data)))
+    rows = figure.axes[0]
+    assert rows.get_ylabel() == "Subnet of the front, fewest bit operations first"
+    assert rows.get_yticklabels()[0].get_text().endswith("1.92 G")
 
 
 def test_every_row_is_a_subnet_with_its_latency():

@@ -10,7 +10,7 @@ from nas.report import (
     drawing,
     figures,
 )
-from tests.nas.report.samples import HUGE, bare_report, report_data
+from tests.nas.report.samples import HUGE, bare_report, precise_report, report_data
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,55 @@ def test_figures_name_units_and_lines():
     assert "(ms)" in latency.get_ylabel()
 
 
+@pytest.mark.parametrize(
+    ("cost", "scale", "label", "excluded"),
+    [
+        ("size_mb", 1.0, "Size of the stored weights (MB)", "over 2.31 MB"),
+        ("size_mb", 0.03, "Size of the stored weights (kB)", "over 69.30 kB"),
+        ("bops", 3e9, "Bit operations (G)", "over 6.93 G"),
+        ("params", 1e5, "Parameters (k)", "over 231.0 k"),
+        ("latency_ms_phone", 9.0, "Latency on phone (ms)", "over 20.79 ms"),
+        ("energy_mj", 2.0, "energy_mj", "over 4.62"),
+    ],
+)
+def test_the_front_is_drawn_against_what_was_searched_for(cost, scale, label, excluded):
+    data = precise_report(cost, scale)
+    figure = figures.front_figure(data)
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == label
+    texts = {text.get_text() for text in axes.texts}
+    assert {"smallest", "largest", f"excluded:\n{excluded}"} <= texts
+    figure.canvas.draw()
+    ticks = [text.get_text() for text in axes.get_xticklabels()]
+    largest = max(float(text.replace(",", "")) for text in ticks)
+    assert 0 < largest < 1000
+    stairs = next(line for line in axes.lines if len(line.get_xdata()) > 9)
+    ends = [member.metrics[cost] for member in (data.front[0], data.front[-1])]
+    assert [stairs.get_xdata()[0], stairs.get_xdata()[-2]] == ends
+    (legend,) = figure.legends
+    assert legend.get_texts()[0].get_text() == "front"
+
+
+@pytest.mark.parametrize("shift", [-9.0, -1.0, 0.0])
+def test_costs_of_ones_own_may_be_negative(shift):
+    data = precise_report("gain", bound=None, archive=(), extremes=())
+    front = tuple(
+        dataclasses.replace(m, metrics={**m.metrics, "gain": m.metrics["gain"] + shift})
+        for m in data.front
+    )
+    axes = figures.front_figure(dataclasses.replace(data, front=front)).axes[0]
+    left, right = axes.get_xlim()
+    assert all(left < member.metrics["gain"] < right for member in front)
+
+
+def test_a_lone_largest_network_leaves_the_front_its_room():
+    data = report_data(bound=None)
+    far = dataclasses.replace(data.extremes[-1], known=HUGE._replace(cost=40.0))
+    near = tuple(point for point in data.archive if point.cost < 2.3)
+    data = dataclasses.replace(data, extremes=(data.extremes[0], far), archive=near)
+    assert 2.3 < figures.front_figure(data).axes[0].get_xlim()[1] < 3.1
+
+
 def test_title_of_the_search_compares_at_equal_evaluations():
     short = Campaign(
         name="random", algorithm="random", evaluations=(10, 20), hypervolume=(0.4, 0.5)
@@ -65,7 +114,7 @@ def test_title_of_the_search_compares_at_equal_evaluations():
 
 def test_far_largest_network_is_named_at_the_edge():
     data = report_data()
-    far = dataclasses.replace(data.extremes[-1], known=HUGE._replace(latency_ms=40.0))
+    far = dataclasses.replace(data.extremes[-1], known=HUGE._replace(cost=40.0))
     data = dataclasses.replace(data, extremes=(*data.extremes[:-1], far))
     axes = figures.front_figure(data).axes[0]
     assert axes.get_xlim()[1] < 6
@@ -124,7 +173,7 @@ def test_a_single_campaign_has_no_band():
 
 def test_what_was_evaluated_goes_by_its_algorithm_too():
     point = Evaluated(
-        latency_ms=1.0, score=2.0, campaign="Nsga2 seed 9", algorithm="Nsga2", id="x"
+        cost=1.0, score=2.0, campaign="Nsga2 seed 9", algorithm="Nsga2", id="x"
     )
     data = bare_report(campaigns=several_seeds(), archive=(point,))
     groups = drawing.campaign_groups(data)

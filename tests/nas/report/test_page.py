@@ -20,7 +20,7 @@ from nas.report import (
     words,
     write_report,
 )
-from tests.nas.report.samples import bare_report, report_data
+from tests.nas.report.samples import bare_report, precise_report, report_data
 
 
 def page_of(data, directory):
@@ -226,6 +226,22 @@ def test_further_devices_have_a_column_and_say_what_they_rest_on(tmp_path):
     assert "phone (Pixel); 1 x 128 tokens, float32; measured here. Roofline of" in page
 
 
+def test_costs_that_were_searched_for_have_a_column(full, tmp_path):
+    assert "Mean bits" not in full[1]
+    page = page_of(precise_report("bops", 3.1e9), tmp_path)
+    header = re.sub(r"<[^>]*>", " ", page.split("<thead>")[1].split("</thead>")[0])
+    assert header.index("Bit operations") < header.index("Mean bits")
+    assert header.index("Mean bits") < header.index("Latency")
+    row = page.split('<tr id="subnet-')[1].split("</tr>")[0]
+    assert "1.92 G" in row
+    assert "weight bits" in row
+    assert "weight_bits" not in page
+    space = page.split('<section id="space">')[1]
+    assert '<th scope="col">Bit operations</th>' in space
+    assert "11.5 G</td>" in space
+    assert "measured on the front" not in page
+
+
 def test_empty_parts_leave_no_heading(tmp_path):
     page = page_of(bare_report(), tmp_path)
     assert "<h2" not in page
@@ -258,7 +274,7 @@ def test_unknown_and_undefined_numbers_become_dashes(tmp_path):
     metrics = {**data.front[0].metrics, "test_loss": math.nan}
     del metrics["params"]
     odd = dataclasses.replace(data.front[0], metrics=metrics, predicted={})
-    lost = Evaluated(latency_ms=1.0, score=math.nan, campaign="elsewhere", id="x")
+    lost = Evaluated(cost=1.0, score=math.nan, campaign="elsewhere", id="x")
     page = page_of(
         dataclasses.replace(
             data, front=(odd, data.front[1]), archive=(*data.archive, lost)

@@ -4,10 +4,8 @@ import dataclasses
 import doctest
 import math
 
-from nas.report import (
-    words,
-)
-from tests.nas.report.samples import report_data
+from nas.report import costs, words
+from tests.nas.report.samples import precise_report, report_data
 
 
 def test_result_names_range_bound_and_distance_to_the_largest():
@@ -20,6 +18,33 @@ def test_result_names_range_bound_and_distance_to_the_largest():
     assert "3.0 % more loss than the largest network" in detail
     assert "1.7 times as fast (predicted)" in detail
     assert "On test data: 2.8" in detail
+
+
+def test_result_is_told_by_what_the_front_is_drawn_against():
+    data = precise_report()
+    assert words.result(data).startswith("12 subnets from 0.62 to 2.24 MB and from 2.")
+    detail = words.detail(data)
+    assert "3.0 % more loss than the largest network at 61 % of its size." in detail
+    assert "have 2 to 3.38 bits on average; files hold them as packed int" in detail
+    assert "bfloat16" not in detail
+    operations = words.result(precise_report("bops", 3.1e9))
+    assert operations.startswith("12 subnets from 1.92 to 6.94 G bit operations and")
+    assert operations.endswith("all within bops ≤ 7.16 G.")
+    assert "4.48 energy_mj and" in words.result(precise_report("energy_mj", 2.0))
+
+
+def test_weights_that_are_kept_as_floats_are_told():
+    data = precise_report()
+
+    def detail(*bits):
+        member = data.front[0]
+        metrics = {**member.metrics, "mean_bits": sum(bits) / len(bits)}
+        arch = {**member.arch, "weight_bits": list(bits)}
+        member = dataclasses.replace(member, arch=arch, metrics=metrics)
+        return words.detail(dataclasses.replace(data, front=(member,)))
+
+    assert "with their scales, those of 16 bits as bfloat16." in detail(2, 16)
+    assert detail(16, 16).endswith("Weights of the layers have 16 bits on average.")
 
 
 def test_result_of_one_member_is_singular():
@@ -94,4 +119,7 @@ def test_predictions_that_were_off_by_more_than_a_tenth_are_marked():
 
 
 def test_examples_in_the_docstrings_hold():
-    assert doctest.testmod(words).failed == 0
+    for module in (words, costs):
+        tried = doctest.testmod(module)
+        assert tried.attempted
+        assert not tried.failed

@@ -197,6 +197,7 @@ def test_training_on_four_devices_resumes_with_the_same_bits(tmp_path, axes):
         np.testing.assert_allclose(weight, theirs[name], atol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_signal_saves_at_any_step_and_training_goes_on_with_the_same_bits(
     finished, tmp_path, monkeypatch
 ):

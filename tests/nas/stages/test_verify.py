@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nas.stages.verify import _why, candidates
+from nas.stages.verify import _kept, _why, candidates
 from search.archive import Record
 from search.constraints import Bound, InfeasibleError
 from search.problem import Problem
@@ -76,10 +76,10 @@ def test_a_loss_that_nothing_reached_is_infeasible_with_the_nearest():
     assert caught.value.nearest["width"] == 6
 
 
-def why(*shown, **metrics):
+def why(*shown, cost="latency_ms", **metrics):
     columns = {name: np.asarray(values) for name, values in metrics.items()}
-    rows = np.arange(len(columns["latency_ms"]))
-    return [_why(columns, rows, position, shown) for position in range(len(rows))]
+    rows = np.arange(len(columns[cost]))
+    return [_why(columns, rows, place, shown, cost) for place in range(len(rows))]
 
 
 def test_members_of_a_front_of_two_objectives_are_the_best_up_to_their_latency():
@@ -90,6 +90,26 @@ def test_members_of_a_front_of_two_objectives_are_the_best_up_to_their_latency()
     ]
     alone = "fastest of the front; lowest loss within the constraints"
     assert why("loss", latency_ms=[1.0], loss=[2.0]) == [alone]
+
+
+def test_members_are_the_best_up_to_what_they_are_ordered_by():
+    found = why("loss", cost="bops", bops=[1e9, 2.5e9, 3e9], loss=[0.3, 0.2, 0.1])
+    assert found == [
+        "fewest bit operations of the front",
+        "lowest loss of all up to 2.5 G bit operations",
+        "lowest loss within the constraints",
+    ]
+
+
+def test_a_front_is_in_the_order_of_its_cost():
+    problem = Problem(SPACE, ("loss", "size_mb"), (), dict)
+    metrics = {
+        "loss": np.asarray([1.0, 3.0, 2.0, 3.0]),
+        "size_mb": np.asarray([3.0, 1.0, 2.0, 1.0]),
+        "latency_ms": np.asarray([1.0, 5.0, 4.0, 2.0]),
+    }
+    # Of equal size, the faster one comes first.
+    assert _kept(problem, metrics, "size_mb").tolist() == [3, 1, 2, 0]
 
 
 def test_of_several_scores_those_that_a_member_is_the_best_at_are_named():

@@ -117,6 +117,7 @@ def test_every_sampling_moves_the_architecture(sampling):
     assert np.isfinite(metrics.gradient_norm)
 
 
+@pytest.mark.slow
 def test_weights_that_a_single_path_does_not_use_stand_still():
     spec = GradientSearch(
         regime=Alternating(optimizer=AdamW(learning_rate=1e-2), sampling=SinglePath())
@@ -133,6 +134,7 @@ def test_weights_that_a_single_path_does_not_use_stand_still():
     assert len(used) > 1
 
 
+@pytest.mark.slow
 def test_multipliers_follow_the_subnet_that_the_architecture_stands_for():
     spec = GradientSearch(multipliers=Multipliers(initial=1.0, rate=0.5))
     step, state = started(spec)
@@ -143,6 +145,7 @@ def test_multipliers_follow_the_subnet_that_the_architecture_stands_for():
     np.testing.assert_allclose(state.architecture.multipliers, [expected], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_pressure_brings_the_decoded_subnet_within_its_limit():
     spec = GradientSearch(steps=150, multipliers=Multipliers(rate=2.0))
     step, state = started(spec)
@@ -177,6 +180,7 @@ def test_one_program_serves_all_limits_and_steps(compilations):
     assert len(compilations) == count
 
 
+@pytest.mark.slow
 def test_a_search_without_bounds_needs_no_limits():
     step, state = started(GradientSearch(), prices=None)
     _, metrics = after(step, state, "two-stage", limits={})
