@@ -94,7 +94,7 @@ def test_layers_are_those_of_the_space_and_have_bits(network):
     inputs, _ = random_windows(0)
     params = nnx.state(network, nnx.Param)
     deeper = dataclasses.replace(SPEC, depth=(4,)).space()
-    with pytest.raises(ValueError, match="there are 3 layers .* and 4 in the space"):
+    with pytest.raises(ValueError, match=r"there are 3 layers .* and 4 in the space"):
         score_layers(network, deeper, params, inputs)
     plain = dataclasses.replace(SPEC, precision=None)
     module = plain.build(rngs=nnx.Rngs(0))
