@@ -19,6 +19,7 @@ from nas.metric_names import (
     device_of,
     module_and_function,
 )
+from nas.training.bits import check_bits
 from search.constraints import Bound
 from search.fidelity import SuccessiveHalving
 from search.nsga2 import Nsga2
@@ -321,6 +322,8 @@ class Experiment:
         self._check_adversary()
         self._check_metrics()
         precision = getattr(self.model, "precision", None)
+        if hasattr(self.model, "precision"):
+            check_bits(self.train.phases, self.train.regularization, precision)
         check_finetuning(self.search.finetune, self.search.retrain, precision)
 
     def _check_size(self, space: Space) -> None:

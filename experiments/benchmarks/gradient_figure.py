@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from nas.report import drawing
 from nas.report.drawing import LIGHT
@@ -60,7 +61,9 @@ def _draw_curves(axes: Axes, results: Mapping[str, Any]) -> None:
     low, high = min(started, default=0.0), max(started, default=1.0)
     room = ROOM * max(high - low, 1.0)
     axes.set(xlim=(0, seconds[-1]), ylim=(low - room, high + room))
-    axes.set_xlabel("Seconds")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}%"))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_xlabel("Time, s")
     title = "Hypervolume, % of that of all fronts together"
     axes.set_title(title, loc="left", fontsize=12, color=LIGHT["muted"])
     drawing.label_ends(axes, ends, height=AXES_HEIGHT)
@@ -81,8 +84,17 @@ def _draw_fronts(axes: Axes, results: Mapping[str, Any]) -> None:
             linewidth=1.2,
             label=name,
         )
-    axes.set(xlabel=second, ylabel=first)
+    axes.set_xlabel(in_words(second))
     axes.legend(loc="upper right")
-    axes.set_title(
-        "Fronts from the first seed", loc="left", fontsize=12, color=LIGHT["muted"]
-    )
+    title = f"{in_words(first)}: fronts from the first seed"
+    axes.set_title(title, loc="left", fontsize=12, color=LIGHT["muted"])
+
+
+def in_words(metric: str) -> str:
+    """Writes the name of a metric, with the unit of one that is a time.
+
+    >>> in_words("latency_ms"), in_words("loss")
+    ('Latency, ms', 'Loss')
+    """
+    name, _, unit = metric.partition("_")
+    return f"{name.capitalize()}, {unit}" if unit == "ms" else metric.capitalize()

@@ -39,9 +39,16 @@ def proxies_figure(results: Mapping[str, Any]) -> Figure:
     ]
     drawing.set_title(figure, title, key, columns=3)
     left, right = figure.subplots(1, 2)
-    left.set_title(f"Alone ({count} architectures)", loc="left", fontsize=12)
+    left.set_title(
+        f"Alone, {count} architectures", loc="left", fontsize=12, color=LIGHT["muted"]
+    )
     _bars(left, results)
-    right.set_title("In predictors", loc="left", fontsize=12)
+    right.set_title(
+        f"In predictors, mean of {results['seeds']} seeds",
+        loc="left",
+        fontsize=12,
+        color=LIGHT["muted"],
+    )
     _lines(right, results)
     return figure
 
@@ -58,7 +65,7 @@ def _bars(axes: Axes, results: Mapping[str, Any]) -> None:
     heights = [tau or 0.0 for tau in costs.values()]
     axes.bar(places, heights, width=0.5, color=LIGHT["amber"])
     axes.axhline(0, color=LIGHT["muted"], linewidth=1)
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.grid(visible=False, axis="x")
 
 
@@ -81,7 +88,8 @@ def _lines(axes: Axes, results: Mapping[str, Any]) -> None:
         Line2D([], [], color=LIGHT["muted"], marker=marker, linestyle="", label=name)
         for name, marker in MARKERS.items()
     ]
-    axes.legend(handles=handles, loc="lower right")
+    # Between the predictors that see genes, above, and the sum of proxies, below.
+    axes.legend(handles=handles, loc="center right", bbox_to_anchor=(0.98, 0.4))
     axes.set_xlabel("Architectures learnt from")
     axes.set_xticks(sizes)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
