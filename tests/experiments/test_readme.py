@@ -10,9 +10,15 @@ import nas
 from experiments.benchmarks import (
     against_pytorch,
     execution,
+    fidelity,
+    gradient,
+    gradient_step,
     latency,
     policies,
+    precision,
+    proxies,
     quickstart,
+    search,
     search_overhead,
 )
 from experiments.benchmarks.quickstart import RESULTS
@@ -23,7 +29,20 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.parametrize(
     "benchmark",
-    [quickstart, policies, latency, search_overhead, execution, against_pytorch],
+    [
+        quickstart,
+        policies,
+        precision,
+        latency,
+        search_overhead,
+        search,
+        fidelity,
+        proxies,
+        gradient_step,
+        gradient,
+        execution,
+        against_pytorch,
+    ],
 )
 def test_measured_figures_are_those_of_the_committed_results(benchmark):
     name = benchmark.__name__.rpartition(".")[2]

@@ -1,0 +1,220 @@
+"""Bits that differ between layers: what the best of them gain, and who finds them."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from search.pareto import non_dominated
+from search.predictors import Ensemble, GaussianProcess, Members, Predictor, Ridge
+from search.predictors.scores import kendall_tau
+from search.space import Genotypes, Space
+from supernets.quantization.layer_importance import graded_bits
+from supernets.quantization.layer_scores import LayerScores
+from supernets.quantization.precision import WEIGHT_BITS
+
+PREDICTORS: dict[str, Predictor] = {
+    "Ridge": Ridge(),
+    "Gaussian process": GaussianProcess(),
+    "Ensemble": Ensemble(),
+}
+
+LEARNT_FROM = 64
+"""Assignments that predictors are fitted to."""
+
+DRAWS = 5
+"""How often these are drawn anew."""
+
+Losses = Float[np.ndarray, " assignments"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Assignments:
+    """All assignments of bits to layers.
+
+    Attributes:
+        bits: Of each layer.
+        sizes: Of the packed network, in megabytes.
+        search: Losses on the split that assignments are chosen by.
+        test: Losses on the split that chosen ones are told by.
+    """
+
+    bits: Int[np.ndarray, "assignments layers"]
+    sizes: Float[np.ndarray, " assignments"]
+    search: Losses
+    test: Losses
+
+    @property
+    def uniform(self) -> Bool[np.ndarray, " assignments"]:
+        """Which have the same bits in all layers."""
+        return (self.bits == self.bits[:, :1]).all(1)
+
+    def row_of(self, bits: Sequence[int]) -> int:
+        """Returns the row of one of them."""
+        return int(np.flatnonzero((self.bits == np.asarray(bits)).all(1))[0])
+
+    def front(self) -> Int[np.ndarray, " front"]:
+        """Returns rows that no other beats on the search split, smallest first."""
+        rows = np.flatnonzero(
+            non_dominated(np.stack([self.sizes, self.search], axis=1))
+        )
+        return rows[np.argsort(self.sizes[rows], kind="stable")]
+
+    def best_within(
+        self, budget: float, among: Bool[np.ndarray, " assignments"]
+    ) -> int:
+        """Returns the row of the best on the search split that is small enough."""
+        allowed = among & (self.sizes <= budget * (1 + 1e-9))
+        return int(np.argmin(np.where(allowed, self.search, np.inf)))
+
+
+def budgets(found: Assignments) -> list[dict[str, float]]:
+    """Returns what mixed bits gain under every budget that some assignment fills.
+
+    Mixed and uniform bits are chosen by the search split; losses are of the test split.
+    """
+    sizes = np.unique(found.sizes)
+    everything = np.ones_like(found.uniform)
+    rows = []
+    for size in sizes:
+        mixed = found.best_within(size, everything)
+        same = found.best_within(size, found.uniform)
+        rows.append(
+            {
+                "size_mb": float(size),
+                "mixed": float(found.test[mixed]),
+                "uniform": float(found.test[same]),
+                "gain_percent": _percent(found.test[same], found.test[mixed]),
+            }
+        )
+    return rows
+
+
+def at_uniform_sizes(found: Assignments) -> dict[str, float]:
+    """Returns by how much the best mixed bits are better at the size of each width.
+
+    In percent of their loss. The least bits allow nothing else.
+    """
+    gains = {}
+    for row in np.flatnonzero(found.uniform)[1:]:
+        mixed = found.best_within(found.sizes[row], np.ones_like(found.uniform))
+        gain = _percent(found.test[row], found.test[mixed])
+        gains[str(int(found.bits[row, 0]))] = gain
+    return gains
+
+
+def by_importance(
+    found: Assignments, scores: LayerScores
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns assignments that follow from the importance of layers.
+
+    Layers have one of two neighbouring widths, the more important ones the higher.
+    ``order`` is the mean over all choices of so many layers; ``gain_percent`` how much
+    better an assignment is.
+    """
+    importance = {"LIM": scores.modification, "ZD": -scores.outliers}
+    return {
+        name: [
+            _graded(found, score, keep, pair)
+            for pair in _neighbours(found)
+            for keep in range(1, found.bits.shape[1])
+        ]
+        for name, score in importance.items()
+    }
+
+
+def _graded(
+    found: Assignments,
+    importance: Float[np.ndarray, " layers"],
+    keep: int,
+    pair: tuple[int, int],
+) -> dict[str, Any]:
+    low, high = pair
+    bits = graded_bits(importance, keep, high=high, low=low)
+    row = found.row_of(bits.tolist())
+    alike = (np.sort(found.bits, axis=1) == np.sort(bits)).all(1)
+    order = float(found.test[alike].mean())
+    return {
+        "bits": bits.tolist(),
+        "size_mb": float(found.sizes[row]),
+        "loss": float(found.test[row]),
+        "order": order,
+        "best": float(found.test[alike].min()),
+        "gain_percent": _percent(order, found.test[row]),
+    }
+
+
+def _neighbours(found: Assignments) -> list[tuple[int, int]]:
+    widths = np.unique(found.bits).tolist()
+    return list(itertools.pairwise(widths))
+
+
+def rank_correlations(
+    space: Space, genotypes: Genotypes, found: Assignments
+) -> dict[str, list[float]]:
+    """Returns Kendall's tau of each predictor on what it did not learn from.
+
+    They see bits and the logarithm of the size, as in a search.
+    """
+    members = Members(space, genotypes, np.log(found.sizes)[:, None])
+    count = min(LEARNT_FROM, len(genotypes) // 2)
+    taus: dict[str, list[float]] = {name: [] for name in PREDICTORS}
+    for draw in range(DRAWS):
+        order = np.random.default_rng(draw).permutation(len(genotypes))
+        known, others = order[:count], order[count:]
+        for name, predictor in PREDICTORS.items():
+            fitted = predictor.fit(members.take(known), found.search[known])
+            told = fitted.predict(members.take(others)).mean
+            taus[name].append(kendall_tau(told, found.search[others]))
+    return taus
+
+
+def bits_of(space: Space, genotypes: Genotypes) -> Int[np.ndarray, "rows layers"]:
+    """Returns the bits of each layer of assignments."""
+    return space.values(genotypes, WEIGHT_BITS).astype(np.int32)
+
+
+def told(
+    found: Assignments, scores: LayerScores, taus: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
+    """Returns what of all assignments is stored; losses are of the test split."""
+    every = budgets(found)
+
+    def points(rows: Sequence[int]) -> list[dict[str, Any]]:
+        return [
+            {
+                "bits": found.bits[row].tolist(),
+                "size_mb": float(found.sizes[row]),
+                "loss": float(found.test[row]),
+            }
+            for row in rows
+        ]
+
+    gains = np.asarray([row["gain_percent"] for row in every])
+    return {
+        "count": len(found.sizes),
+        "uniform": points(np.flatnonzero(found.uniform).tolist()),
+        "front": points(found.front().tolist()),
+        "all": {
+            "size_mb": np.round(found.sizes, 6).tolist(),
+            "loss": np.round(found.test, 5).tolist(),
+        },
+        "budgets": len(every),
+        "budgets_at_least_as_good": int((gains >= 0).sum()),
+        "worst_gain_percent": float(gains.min()),
+        "mean_gain_percent": float(gains.mean()),
+        "best_gain_percent": float(gains.max()),
+        "gain_percent_at_size_of": at_uniform_sizes(found),
+        "modification": scores.modification.astype(float).tolist(),
+        "outliers": scores.outliers.astype(float).tolist(),
+        "importance": by_importance(found, scores),
+        "kendall_tau": dict(taus),
+        "learnt_from": min(LEARNT_FROM, len(found.sizes) // 2),
+    }
+
+
+def _percent(worse: float, better: float) -> float:
+    return float(100 * (worse / better - 1))
