@@ -145,9 +145,9 @@ def test_every_module_is_documented_and_its_examples_hold(name):
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "qwix"):
             raise
-        pytest.skip("torch is only in the environment that the comparison builds")
+        pytest.skip(f"{error.name} is only in the environment that a comparison builds")
     assert inspect.getdoc(module)
     result = doctest.testmod(module)
     assert result.failed == 0

@@ -296,7 +296,7 @@ def test_the_figure_shows_every_training_and_assignment(results):
         losses = [above_whole(results, name) for name in results["widths"]]
         assert low < min(map(np.min, losses))
         assert high > max(map(np.max, losses))
-        assert len(right.lines) == 5
+        assert len(right.lines) == 6
         assert [text.get_text() for text in right.texts] == ["2", "4", "8"]
         assert len(right.collections[0].get_offsets()) == 9
         assert drawing.to_png(figure).startswith(b"\x89PNG")
