@@ -76,7 +76,8 @@ def main() -> None:
     figure = proxies_figure(results)
     write_bytes(options.out / "proxies.png", drawing.to_png(figure))
     rows = readme_rows(results)
-    Console().print(*rows, sep="\n", highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console.print(*rows, sep="\n")
 
 
 def compare(run: RunDirectory, count: int, seeds: int) -> dict[str, Any]:
