@@ -11,8 +11,11 @@ Trains = Literal["all", "scales", "adapters"]
 """All; or, while all else is frozen, the scales and zero points of quantised weights,
 or their adapters (LLM-QFA, Yi 2024, section 3.2)."""
 
+SCALES = frozenset({"log_scale", "zero_point"})
+"""Names of the parameters that say how weights are rounded."""
+
 NAMES = {
-    "scales": frozenset({"log_scale", "zero_point"}),
+    "scales": SCALES,
     "adapters": frozenset({"adapter_down", "adapter_up"}),
 }
 
@@ -65,4 +68,9 @@ def is_trained(path: tuple[object, ...], trains: Trains) -> bool:
     """Returns whether the parameter at a path in a tree moves."""
     if trains == "all":
         return True
-    return bool(NAMES[trains] & {str(getattr(part, "key", "")) for part in path})
+    return bool(NAMES[trains] & names_in(path))
+
+
+def names_in(path: tuple[object, ...]) -> set[str]:
+    """Returns the names that lead to a parameter, of its path in a tree."""
+    return {str(getattr(part, "key", "")) for part in path}

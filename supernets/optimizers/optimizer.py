@@ -5,6 +5,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 from supernets.optimizers.schedules import Cosine, Schedule
+from supernets.trained import SCALES, names_in
 
 if TYPE_CHECKING:
     import optax
@@ -79,16 +80,15 @@ def require_decays(**decays: float) -> None:
             raise ValueError(f"{name} must lie between 0 and 1, got {decay}")
 
 
-QUANTIZERS = frozenset({"log_scale", "zero_point"})
-"""Names of what would be another size, and not a smaller one, if it decayed."""
-
-
 def weights(params: "Params") -> "Params":
-    """Returns which parameters are weights, in their structure: not `QUANTIZERS`."""
+    """Returns which parameters are weights, in their structure: not `SCALES`.
+
+    A scale is stored as its logarithm: if that decayed, it would come to be 1.
+    """
     import jax
 
     def is_weight(path: tuple[object, ...], _: "jax.Array") -> bool:
-        return not QUANTIZERS & _names(path)
+        return not SCALES & names_in(path)
 
     return jax.tree.map_with_path(is_weight, params)
 
@@ -98,15 +98,11 @@ def matrices(params: "Params") -> "Params":
 
     A weight is one if it has two or more axes, as projections with an axis for heads
     and tables of tokens have, unless a part of its path is ``positions`` or one of
-    `QUANTIZERS`.
+    `SCALES`.
     """
     import jax
 
     def is_matrix(path: tuple[object, ...], weight: "jax.Array") -> bool:
-        return weight.ndim > 1 and not (QUANTIZERS | {"positions"}) & _names(path)
+        return weight.ndim > 1 and not (SCALES | {"positions"}) & names_in(path)
 
     return jax.tree.map_with_path(is_matrix, params)
-
-
-def _names(path: tuple[object, ...]) -> set[str]:
-    return {str(getattr(part, "key", "")) for part in path}
