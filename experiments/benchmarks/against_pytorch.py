@@ -15,8 +15,6 @@ import argparse
 import dataclasses
 import os
 import random
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +26,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from experiments.benchmarks import environments
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.peer import PAIRS, Case, Peer, Values
 from experiments.benchmarks.ratios import Row, Times, ratios_figure
 from nas.provenance import git_revision, processor
@@ -89,7 +89,9 @@ ROWS = tuple(
 def main() -> None:
     """Measures and records."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="calls of each case")
+    parser.add_argument(
+        "--rounds", type=positive, default=ROUNDS, help="calls of each case"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     parser.add_argument(
         "--sizes",
@@ -286,26 +288,10 @@ def environment() -> Path:
     Raises:
         SystemExit: If it cannot be built.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "nas-jax" / f"pytorch-{PYTORCH}"
-    python, ready = folder / "bin" / "python", folder / "ready"
-    if ready.exists():
-        return python
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    make = ["venv", "--clear", "--python", sys.executable, str(folder)]
-    fill = ["pip", "install", "--python", str(python), f"torch=={PYTORCH}", "numpy"]
-    for words in (make, fill):
-        line = [shutil.which("uv") or "uv", "--no-config", *words]
-        try:
-            subprocess.run(line, check=True, cwd=folder.parent)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise SystemExit(
-                f"no environment with PyTorch {PYTORCH}: {error}\n"
-                "Building it takes uv, a network and 5 GB. One made by other means in "
-                f"{folder} is used once the file {ready} exists."
-            ) from error
-    ready.touch()
-    return python
+    needs = "Building it takes uv, a network and 5 GB."
+    return environments.environment(
+        "PyTorch", package="torch", version=PYTORCH, needs=needs
+    )
 
 
 def _side(

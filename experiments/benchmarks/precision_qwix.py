@@ -1,9 +1,6 @@
 """Post-training quantisation by Qwix, in an environment of its own."""
 
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from flax import nnx
 
+from experiments.benchmarks import environments
 from supernets.layers.quantizers import SUFFIX
 from supernets.weights import Weight, flat_weights
 
@@ -70,24 +68,5 @@ def environment() -> Path:
     Raises:
         SystemExit: If it cannot be built.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "nas-jax" / f"qwix-{QWIX}"
-    python, ready = folder / "bin" / "python", folder / "ready"
-    if ready.exists():
-        return python
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    make = ["venv", "--clear", "--python", sys.executable, str(folder)]
-    fill = ["pip", "install", "--python", str(python), f"qwix=={QWIX}", "numpy"]
-    for words in (make, fill):
-        line = [shutil.which("uv") or "uv", "--no-config", *words]
-        try:
-            subprocess.run(line, check=True, cwd=folder.parent)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise SystemExit(
-                f"no environment with Qwix {QWIX}: {error}\n"
-                "Building it takes uv and a network; without --qwix it is not needed. "
-                f"One made by other means in {folder} is used once the file {ready} "
-                "exists."
-            ) from error
-    ready.touch()
-    return python
+    needs = "Building it takes uv and a network; without --qwix it is not needed."
+    return environments.environment("Qwix", package="qwix", version=QWIX, needs=needs)
