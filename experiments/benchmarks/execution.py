@@ -19,6 +19,7 @@ import jax
 from rich.console import Console
 
 from experiments.benchmarks.against_pytorch import DECODERS, NAMED
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.execution_cases import (
     EXECUTIONS,
     FIXED,
@@ -56,7 +57,9 @@ MIDDLE = {
 def main() -> None:
     """Measures and records."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="runs of each case")
+    parser.add_argument(
+        "--rounds", type=positive, default=ROUNDS, help="runs of each case"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     parser.add_argument(
         "--wide",

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.fidelity_figure import fidelity_figure
 from nas.evaluation import MakeEvaluate
 from nas.experiment import Experiment
@@ -58,7 +59,7 @@ def main() -> None:
         ("evaluations", EVALUATIONS),
         ("seeds", SEEDS),
     ):
-        parser.add_argument(f"--{name}", type=int, default=default)
+        parser.add_argument(f"--{name}", type=positive, default=default)
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write")
     options = parser.parse_args()
     run = RunDirectory(options.run)

@@ -37,6 +37,7 @@ from jaxtyping import Float
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.gradient_figure import gradient_figure
 from nas.evaluation import MakeEvaluate
 from nas.experiment import Experiment
@@ -152,7 +153,7 @@ def _options() -> argparse.Namespace:
         ("evaluations", EVALUATIONS, "subnets that it looks at, at most"),
     ):
         words = f"{words} (default: {default})"
-        parser.add_argument(f"--{name}", type=int, default=default, help=words)
+        parser.add_argument(f"--{name}", type=positive, default=default, help=words)
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write")
     return parser.parse_args()
 

@@ -22,6 +22,7 @@ import numpy as np
 from flax import nnx
 from rich.console import Console
 
+from experiments.benchmarks.arguments import positive
 from nas import Decoder
 from nas.provenance import provenance
 from nas.rundir import write_json
@@ -77,7 +78,9 @@ def main() -> None:
     """Measures and records."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", choices=SIZES, default="large", help="of the model")
-    parser.add_argument("--rounds", type=int, default=20, help="steps of each program")
+    parser.add_argument(
+        "--rounds", type=positive, default=20, help="steps of each program"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where it goes")
     options = parser.parse_args()
     found = measure(*SIZES[options.size], rounds=options.rounds)

@@ -20,6 +20,7 @@ from flax import nnx
 from rich.console import Console
 
 from experiments import digits_vit, quickstart
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.latency_figure import latency_figure
 from nas.experiment import Experiment, Latency
 from nas.latency.measuring import measured_profile
@@ -64,9 +65,13 @@ EXPERIMENTS: dict[str, Experiment] = {
 def main() -> None:
     """Measures and records."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--fit", type=int, default=FIT, help="subnets to fit to")
-    parser.add_argument("--held-out", type=int, default=HELD_OUT, help="to predict")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="times each is run")
+    parser.add_argument("--fit", type=positive, default=FIT, help="subnets to fit to")
+    parser.add_argument(
+        "--held-out", type=positive, default=HELD_OUT, help="to predict"
+    )
+    parser.add_argument(
+        "--rounds", type=positive, default=ROUNDS, help="times each is run"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     options = parser.parse_args()
     try:

@@ -28,6 +28,7 @@ import numpy as np
 from flax import nnx
 from rich.console import Console
 
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.multitask_choice import (
     METHODS,
     POPULATION,
@@ -84,12 +85,12 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings")
+    parser.add_argument("--seeds", type=positive, default=SEEDS, help="trainings")
     parser.add_argument(
         "--runs", type=Path, nargs="+", help="finished trainings to use instead"
     )
     parser.add_argument(
-        "--evaluations", type=int, default=EVALUATIONS, help="of each search"
+        "--evaluations", type=positive, default=EVALUATIONS, help="of each search"
     )
     parser.add_argument("--out", type=Path, default=FOLDER, help="finished work")
     parser.add_argument(

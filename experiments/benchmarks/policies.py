@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.policies_contenders import (
     PANEL,
     POLICIES,
@@ -93,7 +94,7 @@ def _options() -> argparse.Namespace:
     }
     for flag, (default, words) in counts.items():
         parser.add_argument(
-            flag, type=_positive, default=default, help=f"{words} (default: {default})"
+            flag, type=positive, default=default, help=f"{words} (default: {default})"
         )
     parser.add_argument(
         "--rates", type=float, nargs="+", default=RATES, help="learning rates to try"
@@ -113,12 +114,6 @@ def _options() -> argparse.Namespace:
         "--results", type=Path, default=RESULTS, help="where JSON and figure go"
     )
     return parser.parse_args()
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:

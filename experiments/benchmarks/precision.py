@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.precision_figure import precision_figure
 from experiments.benchmarks.precision_training import Setting
 from experiments.benchmarks.precision_units import ALL_WIDTHS, MIXED, Study
@@ -107,7 +108,7 @@ def _options() -> argparse.Namespace:
     }
     for flag, (default, words) in counts.items():
         parser.add_argument(
-            flag, type=_positive, default=default, help=f"{words} (default: {default})"
+            flag, type=positive, default=default, help=f"{words} (default: {default})"
         )
     parser.add_argument(
         "--qwix", action="store_true", help="round by Qwix too, for comparison"
@@ -120,12 +121,6 @@ def _options() -> argparse.Namespace:
         "--results", type=Path, default=RESULTS, help="where JSON and figure go"
     )
     return parser.parse_args()
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def joint_front(path: Path) -> dict[str, Any]:

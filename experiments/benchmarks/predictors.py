@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.landscape import Landscape
 from experiments.benchmarks.predictors_figure import predictors_figure
 from nas.errors import UsageError
@@ -60,7 +61,7 @@ def main() -> None:
     """Compares and records."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--archive", type=Path, help="archive.jsonl of a run")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="repetitions")
+    parser.add_argument("--seeds", type=positive, default=SEEDS, help="repetitions")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     options = parser.parse_args()
     if options.seeds < 1:

@@ -19,6 +19,7 @@ import numpy as np
 from flax import nnx
 from rich.console import Console
 
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.proxies_figure import proxies_figure
 from nas.errors import UsageError
 from nas.evaluation import PROXY_EXAMPLES
@@ -63,8 +64,10 @@ def main() -> None:
     """Compares and records."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--run", type=Path, default=RUN, help="a finished run")
-    parser.add_argument("--count", type=int, default=MOST, help="architectures at most")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="repetitions")
+    parser.add_argument(
+        "--count", type=positive, default=MOST, help="architectures at most"
+    )
+    parser.add_argument("--seeds", type=positive, default=SEEDS, help="repetitions")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     options = parser.parse_args()
     if options.seeds < 1:

@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Float
 from rich.console import Console
 
+from experiments.benchmarks.arguments import positive
 from experiments.benchmarks.search_figure import search_figure
 from experiments.benchmarks.search_peer import PymooNsga2
 from experiments.benchmarks.search_problem import TabularProblem
@@ -92,18 +93,12 @@ def _options() -> argparse.Namespace:
     }
     for flag, (default, words) in counts.items():
         parser.add_argument(
-            flag, type=_positive, default=default, help=f"{words} (default: {default})"
+            flag, type=positive, default=default, help=f"{words} (default: {default})"
         )
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="where JSON and figure go"
     )
     return parser.parse_args()
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def summary(table: TabularProblem, evaluations: int, seeds: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.benchmarks.arguments import positive
 from nas.progress import progress
 from nas.rundir import RunDirectory, read_json, write_json
 
@@ -62,11 +63,14 @@ class Life:
 def main() -> None:
     """Runs both trainings and records what came out."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=KILLS, help="how many")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of the training")
+    parser.add_argument("--kills", type=positive, default=KILLS, help="how many")
+    parser.add_argument("--steps", type=positive, default=STEPS, help="of the training")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument(
-        "--devices", type=int, default=1, help="virtual devices that share the batch"
+        "--devices",
+        type=positive,
+        default=1,
+        help="virtual devices that share the batch",
     )
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="where the JSON goes"

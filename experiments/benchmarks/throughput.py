@@ -23,6 +23,7 @@ import numpy as np
 from flax import nnx
 from rich.console import Console
 
+from experiments.benchmarks.arguments import positive
 from nas import (
     Decoder,
     Experiment,
@@ -72,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=120.0, help="of steps")
     parser.add_argument("--small", action="store_true", help="a model for a CPU")
-    parser.add_argument("--batch", type=int, help="windows in a step")
+    parser.add_argument("--batch", type=positive, help="windows in a step")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where it goes")
     options = parser.parse_args()
     keep_memory()
