@@ -8,7 +8,8 @@ reason. Both have a row for each bit-width, of which a subnet uses one.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -185,14 +186,11 @@ class ElasticQuantizers(nnx.Module):
         """
         if self.log_scale is None or self.scheme is None:
             raise ValueError("a weight that always has 16 bits has no scales")
-        log_scale = widened(self.log_scale[...])
+        log_scale, zero_point = self.log_scale[...], None
         shape = (*log_scale.shape[:2], -1)
-        scale = scales(log_scale).reshape(shape)
-        if self.zero_point is None:
-            return Quantizers(scale)
-        codes = _codes(self.scheme).astype(log_scale.dtype)
-        share = widened(self.zero_point[...]).reshape(shape)
-        return Quantizers(scale, share * codes)
+        if self.zero_point is not None:
+            zero_point = self.zero_point[...].reshape(shape)
+        return learned_quantizers(log_scale.reshape(shape), zero_point, self.scheme)
 
     def calibrate(self, weight: Float[Array, "..."]) -> None:
         """Sets scales and zero points to those of the least error for a weight."""
@@ -231,10 +229,7 @@ class ElasticQuantizers(nnx.Module):
         if size is None:
             return 1
         first, *others = self.inputs
-        each = 1
-        for other in others:
-            each *= full_size(other)
-        return Groups(first, each, size)
+        return Groups(first, math.prod(map(full_size, others)), size)
 
     def _adapters(self) -> Adapters | None:
         if self.adapter_down is None or self.adapter_up is None:
@@ -243,7 +238,8 @@ class ElasticQuantizers(nnx.Module):
         return Adapters(self.adapter_down[...], up.reshape(*up.shape[:2], -1))
 
     def _matrix(self, weight: Array) -> Float[Array, "inputs outputs"]:
-        sizes = [_product(axes) for axes in (self.inputs, self.outputs)]
+        axes = self.inputs, self.outputs
+        sizes = [math.prod(map(full_size, dimensions)) for dimensions in axes]
         if self.is_transposed:
             return weight.reshape(sizes[::-1]).T
         return weight.reshape(sizes)
@@ -296,15 +292,15 @@ def weight_quantizers(
     )
 
 
-def calibrate_weights(layer: nnx.Module) -> None:
-    """Sets the scales of the weights that a layer itself owns, in place.
+def quantized_weights(layer: nnx.Module) -> Iterator[tuple[Array, ElasticQuantizers]]:
+    """Returns the weights that a layer itself owns and quantises, and what does.
 
     Args:
         layer: That has the quantisers of its weight ``query`` as ``query_quantizers``.
     """
     for name, found in vars(layer).items():
         if isinstance(found, ElasticQuantizers):
-            found.calibrate(getattr(layer, name.removesuffix(SUFFIX))[...])
+            yield getattr(layer, name.removesuffix(SUFFIX))[...], found
 
 
 def quantized(
@@ -314,6 +310,18 @@ def quantized(
 ) -> Float[Array, "..."]:
     """Returns a weight as a subnet uses it: as it is, where nothing quantises it."""
     return weight if quantizers is None else quantizers(weight, extents)
+
+
+def learned_quantizers(
+    log_scale: Float[Array, "widths groups channels"],
+    zero_point: Float[Array, "widths groups channels"] | None,
+    scheme: Scheme,
+) -> Quantizers:
+    """Returns scales and zero points as kernels take them, of what is learned."""
+    scale = scales(widened(log_scale))
+    if zero_point is None:
+        return Quantizers(scale)
+    return Quantizers(scale, widened(zero_point) * _codes(scheme).astype(scale.dtype))
 
 
 @jax.custom_vjp
@@ -349,10 +357,3 @@ def normal_steps(widths: tuple[int, ...]) -> tuple[float, ...]:
 
 def _codes(scheme: Scheme) -> Float[Array, "widths 1 1"]:
     return jnp.asarray([2.0**bits for bits in scheme.widths])[:, None, None]
-
-
-def _product(dimensions: Sequence[Dimension]) -> int:
-    size = 1
-    for dimension in dimensions:
-        size *= full_size(dimension)
-    return size

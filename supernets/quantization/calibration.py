@@ -8,8 +8,9 @@ from kernels.dispatch import run
 from kernels.extents import Fixed
 from kernels.quantization.scheme import FLOAT_WIDTH
 from search.space import Space
-from supernets.layers.quantizers import calibrate_weights
+from supernets.layers.quantizers import quantized_weights
 from supernets.layers.transformer import ElasticBlock
+from supernets.layers.wrapping import wrapped_blocks
 from supernets.lowering import Extents, LayerExtents, fixed_extents
 from supernets.network import Inputs
 from supernets.quantization.precision import ACTIVATION_BITS, WEIGHT_BITS
@@ -38,8 +39,10 @@ def calibrated(
     def calibrate(params: Params, inputs: Inputs) -> Params:
         module = nnx.merge(graph, params)
         for _, layer in nnx.iter_modules(module):
-            calibrate_weights(layer)
-        _calibrate_activations(module, unrounded(space), inputs)
+            for weight, quantizers in quantized_weights(layer):
+                quantizers.calibrate(weight)
+        with wrapped_blocks(module, _Observed):
+            module(inputs, unrounded(space))
         return nnx.state(module, nnx.Param)
 
     average = state.average
@@ -78,20 +81,3 @@ class _Observed(nnx.Module):
         z = run(self.block.feed_forward_norm.call(extents), x)
         feed_forward.calibrate(z, extents)
         return x + feed_forward(z, extents)
-
-
-def _calibrate_activations(
-    module: nnx.Module, extents: Extents, inputs: Inputs
-) -> None:
-    stacks = [s for _, s in nnx.iter_modules(module) if isinstance(s, nnx.List)]
-    blocks = [
-        (stack, index, layer)
-        for stack in stacks
-        for index, layer in enumerate(stack)
-        if isinstance(layer, ElasticBlock)
-    ]
-    for stack, index, block in blocks:
-        stack[index] = _Observed(block)
-    module(inputs, extents)
-    for stack, index, block in blocks:
-        stack[index] = block

@@ -9,8 +9,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from search.space import Space
-from supernets.layers.quantizers import SUFFIX, ElasticQuantizers
+from supernets.layers.quantizers import quantized_weights
 from supernets.layers.transformer import ElasticBlock
+from supernets.layers.wrapping import wrapped_blocks
 from supernets.lowering import LayerExtents
 from supernets.network import Inputs
 from supernets.quantization.calibration import unrounded
@@ -54,14 +55,14 @@ def score_layers(
     @jax.jit
     def score(params: Params, inputs: Inputs) -> tuple[list[Array], list[Array]]:
         module = nnx.merge(graph, params)
-        watched = _watched(module)
-        if len(watched) != space.layers:
-            raise ValueError(
-                f"there are {len(watched)} layers with attention and a feed-forward "
-                f"network, and {space.layers} in the space"
-            )
-        outliers = [outlier_share(_quantized_weights(layer)) for layer in watched]
-        module(inputs, extents)
+        with wrapped_blocks(module, _Watched) as watched:
+            if len(watched) != space.layers:
+                raise ValueError(
+                    f"there are {len(watched)} layers with attention and a "
+                    f"feed-forward network, and {space.layers} in the space"
+                )
+            outliers = [outlier_share(_quantized(layer)) for layer in watched]
+            module(inputs, extents)
         return [layer.modification[...] for layer in watched], outliers
 
     found = score(params, inputs)
@@ -87,22 +88,9 @@ class _Watched(nnx.Module):
         return y
 
 
-def _watched(module: nnx.Module) -> list[_Watched]:
-    """Puts every layer of a module's stacks under watch, in place."""
-    stacks = [s for _, s in nnx.iter_modules(module) if isinstance(s, nnx.List)]
-    found = []
-    for stack in stacks:
-        for index, layer in enumerate(stack):
-            if isinstance(layer, ElasticBlock):
-                stack[index] = _Watched(layer)
-                found.append(stack[index])
-    return found
-
-
-def _quantized_weights(layer: nnx.Module) -> list[Array]:
+def _quantized(layer: nnx.Module) -> list[Array]:
     return [
-        getattr(part, name.removesuffix(SUFFIX))[...]
+        weight
         for _, part in nnx.iter_modules(layer)
-        for name, quantizers in vars(part).items()
-        if isinstance(quantizers, ElasticQuantizers)
+        for weight, _ in quantized_weights(part)
     ]

@@ -9,9 +9,9 @@ from jaxtyping import Array, Float
 
 from kernels.quantization.bitslice import slice_matrix
 from kernels.quantization.integers import QuantizedMatrix, quantize
-from kernels.quantization.quantizers import Quantizers
 from kernels.quantization.scheme import Scheme
 from kernels.quantization.storage import pack_matrix
+from supernets.layers.quantizers import learned_quantizers
 from supernets.quantization.plain_precision import PlainPrecision, WeightFormat
 from supernets.weights import Weight
 
@@ -81,11 +81,10 @@ def _coded(
     """Returns codes, and what is added to what they stand for."""
     shape = (1, *scheme.cut_shape(*kernel.shape))
     (bits,) = scheme.widths
-    scale = jnp.exp(learned["log_scale"]).reshape(shape)
-    zero_point = None
-    if not scheme.symmetric:
-        zero_point = learned["zero_point"].reshape(shape) * 2.0**bits
-    codes = quantize(kernel, bits, Quantizers(scale, zero_point), scheme)
+    zero_point = None if scheme.symmetric else learned["zero_point"].reshape(shape)
+    log_scale = learned["log_scale"].reshape(shape)
+    found = learned_quantizers(log_scale, zero_point, scheme)
+    codes = quantize(kernel, bits, found, scheme)
     if form.shift:
         codes = slice_matrix(codes, form.bits)
     if not form.is_adapted:
