@@ -13,7 +13,7 @@ a cluster needs no shared disk.
 """
 
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import ray
 from jaxtyping import Float
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from typing_extensions import override
 
@@ -43,6 +44,9 @@ from search.workers import (
 
 OnProgress = Callable[[Progress, Crew], None]
 """Told of a campaign after a generation, and of its evaluators."""
+
+OnResult = Callable[[Sequence[Trial], Trial, Mapping[str, Any]], None]
+"""Told of all trials, the one that reports, and what it reports."""
 
 
 class CampaignError(RuntimeError):
@@ -118,10 +122,10 @@ class _CampaignTrial(tune.Trainable):
 
 
 class _Listener(tune.Callback):
-    """Passes each generation's progress on, in the driver."""
+    """Passes on what trials report, in the driver."""
 
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
+    def __init__(self, on_result: OnResult) -> None:
+        self._on_result = on_result
 
     def __getstate__(self) -> dict[str, object]:
         """Tune pickles callbacks to restore them, which is never done here."""
@@ -136,8 +140,7 @@ class _Listener(tune.Callback):
         result: dict[str, Any],
         **info: object,
     ) -> None:
-        if (progress := result.get("progress")) is not None:
-            self._on_progress(progress, result["crew"])
+        self._on_result(trials, trial, result)
 
 
 def keep_archive(path: Path) -> Any:  # noqa: ANN401 - Ray's handles are untyped
@@ -199,25 +202,68 @@ def run_campaigns(
         halving=halving,
     )
     bundles = [{"CPU": 1.0}, *(dict(workers.resources) for _ in range(workers.count))]
+
+    def pass_on(_: Sequence[Trial], __: Trial, result: Mapping[str, Any]) -> None:
+        if (progress := result.get("progress")) is not None:
+            on_progress(progress, result["crew"])
+
+    run_trials(
+        _CampaignTrial,
+        job,
+        {"campaign": campaigns},
+        resources=tune.PlacementGroupFactory(bundles),
+        storage=storage,
+        on_result=pass_on,
+        called="campaigns",
+    )
+
+
+def run_trials(
+    trainable: type[tune.Trainable],
+    job: object,
+    configs: Mapping[str, Sequence[object]],
+    *,
+    resources: tune.PlacementGroupFactory,
+    storage: Path,
+    on_result: OnResult,
+    called: str,
+    scheduler: TrialScheduler | None = None,
+) -> None:
+    """Runs Tune trials on the Ray that this process is connected to.
+
+    One that is lost begins again, so many times.
+
+    Args:
+        trainable: What each trial is.
+        job: What all of them are given, through the object store, as ``job``.
+        configs: By name, what one trial each is given.
+        resources: Of a trial.
+        storage: Folder on this machine for Tune's own files.
+        on_result: Told of every report, in this process.
+        called: What trials are called, where one failed.
+        scheduler: Stops trials early; none is stopped without one.
+
+    Raises:
+        CampaignError: If a trial failed.
+    """
     tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(_CampaignTrial, job=job),
-            tune.PlacementGroupFactory(bundles),
-        ),
-        param_space={"campaign": tune.grid_search(list(campaigns))},
-        tune_config=tune.TuneConfig(reuse_actors=True),
+        tune.with_resources(tune.with_parameters(trainable, job=job), resources),
+        param_space={
+            name: tune.grid_search(list(values)) for name, values in configs.items()
+        },
+        tune_config=tune.TuneConfig(reuse_actors=True, scheduler=scheduler),
         run_config=tune.RunConfig(
-            name="campaigns",
+            name=called.replace(" ", "_"),
             storage_path=str(storage),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[_Listener(on_progress)],
+            callbacks=[_Listener(on_result)],
         ),
     )
     results = tuner.fit()
     if results.errors:
         raise CampaignError(
-            f"{results.num_errors} of {len(campaigns)} campaigns failed: "
+            f"{results.num_errors} of {len(results)} {called} failed: "
             f"{results.errors[0]}"
         )

@@ -9,7 +9,7 @@ ones, and what it evaluated is answered from the archive.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from typing_extensions import override
 
 from nas.gradient.descent import Descent, Round
 from nas.gradient.searcher import GradientTask, Searcher
-from search.tune import CampaignError, keep_archive
-from search.workers import MAX_RESTARTS, Crew, RemoteArchive, Weights, Workers
+from search.tune import keep_archive, run_trials
+from search.workers import Crew, RemoteArchive, Weights, Workers
 
 OnRound = Callable[[Descent, Round, Crew], None]
 """Told of a descent after a round, and of the searchers."""
@@ -139,32 +139,6 @@ class AmongSeeds(FIFOScheduler):
         self._of(trial).on_trial_remove(tune_controller, trial)
 
 
-class _Listener(tune.Callback):
-    """Passes each round on, in the driver."""
-
-    def __init__(self, on_round: OnRound) -> None:
-        self._on_round = on_round
-
-    def __getstate__(self) -> dict[str, object]:
-        """Tune pickles callbacks to restore them, which is never done here."""
-        return {}
-
-    @override
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: object,
-    ) -> None:
-        if (told := result.get("round")) is not None:
-            running = sum(other.status == Trial.RUNNING for other in trials)
-            restarts = sum(other.num_failures for other in trials)
-            crew = Crew(count=running, alive=running, restarts=restarts)
-            self._on_round(trial.config["descent"], told, crew)
-
-
 def run_descents(
     task: GradientTask,
     descents: Sequence[Descent],
@@ -202,26 +176,24 @@ def run_descents(
     )
     several = len({descent.seed for descent in descents}) > 1
     scheduler = AmongSeeds(task.spec.steps) if several and task.spec.prune else None
-    tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(_DescentTrial, job=job),
-            # The trial itself only waits for its searcher.
-            tune.PlacementGroupFactory([{}, dict(workers.resources)]),
-        ),
-        param_space={"descent": tune.grid_search(list(descents))},
-        tune_config=tune.TuneConfig(reuse_actors=True, scheduler=scheduler),
-        run_config=tune.RunConfig(
-            name="descents",
-            storage_path=str(storage),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[_Listener(on_round)],
-        ),
+
+    def pass_on(
+        trials: Sequence[Trial], trial: Trial, result: Mapping[str, Any]
+    ) -> None:
+        if (told := result.get("round")) is not None:
+            running = sum(other.status == Trial.RUNNING for other in trials)
+            restarts = sum(other.num_failures for other in trials)
+            crew = Crew(count=running, alive=running, restarts=restarts)
+            on_round(trial.config["descent"], told, crew)
+
+    run_trials(
+        _DescentTrial,
+        job,
+        {"descent": descents},
+        # The trial itself only waits for its searcher.
+        resources=tune.PlacementGroupFactory([{}, dict(workers.resources)]),
+        storage=storage,
+        on_result=pass_on,
+        called="searches by gradient",
+        scheduler=scheduler,
     )
-    results = tuner.fit()
-    if results.errors:
-        raise CampaignError(
-            f"{results.num_errors} of {len(descents)} searches by gradient failed: "
-            f"{results.errors[0]}"
-        )
