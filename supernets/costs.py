@@ -11,14 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from kernels.quantization.scheme import Scheme
+from kernels.quantization.scheme import FLOAT_WIDTH, Scheme
 from kernels.quantization.sizes import BITS_PER_BYTE, weight_bytes
 
 Sizes = np.ndarray
 
 BYTES_PER_FLOAT = 4
 BYTES_PER_MEGABYTE = 1e6
-HALF_BITS = 16
 FLOAT_BITS = 32
 
 
@@ -63,7 +62,7 @@ class Bits(NamedTuple):
     def _read(self) -> Sizes:
         """Bits of an activation: what is not rounded is a float."""
         bits = np.asarray(self.activations)
-        return np.where(bits < HALF_BITS, bits, FLOAT_BITS)
+        return np.where(bits < FLOAT_WIDTH, bits, FLOAT_BITS)
 
 
 FLOAT = Bits(FLOAT_BITS, FLOAT_BITS)
@@ -220,7 +219,7 @@ def attention(
     keys = np.asarray(heads // group * head_dim, np.int64)
     moved = rows * (inner + keys + tokens * np.asarray(heads, np.int64))
     each = Product(rows * tokens * inner, moved, BYTES_PER_FLOAT * moved)
-    width = FLOAT_BITS if bits.scheme is None else HALF_BITS
+    width = FLOAT_BITS if bits.scheme is None else FLOAT_WIDTH
     scores = Cost(
         np.zeros_like(inner),
         2 * each.macs,
