@@ -35,7 +35,7 @@ from supernets.vision.spec import VisionTransformer
 RESULTS = Path(__file__).parent.parent / "results"
 COMMAND = "uv run python -m experiments.benchmarks.latency"
 
-FIT, HELD_OUT, ROUNDS = 40, 20, 150
+FIT, HELD_OUT, ROUNDS = 40, 40, 150
 
 TARGETS = {"mape_percent": 5.0, "within_10_percent": 95.0, "kendall_tau": 0.95}
 """At most the first, at least the others."""

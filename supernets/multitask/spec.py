@@ -190,7 +190,9 @@ class MultiTask:
     ) -> Float[np.ndarray, "population terms"]:
         """Returns the terms of `supernets.transformer.stack.latency_terms_of`."""
         sizes = (*self.heads, *self.ffn, *(u for t in self.tasks for u in t.units))
-        return latency_terms_of(self.sizes(genotypes), halves_drop=0 in sizes)
+        return latency_terms_of(
+            self.sizes(genotypes), widths=self.width, halves_drop=0 in sizes
+        )
 
     def sizes(self, genotypes: Genotypes) -> LayerSizes:
         """Returns the sizes of the encoder's layers, then of those of the decoders.

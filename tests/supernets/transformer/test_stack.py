@@ -42,6 +42,15 @@ def test_terms_count_the_halves_that_run():
     ]
 
 
+def test_terms_count_the_tiles_of_widths_that_do_not_fill_them():
+    shape = {"heads": (1,), "ffn": (3,), "depth": (2,)}
+    narrow = stack(width=(96, 128, 256), **shape)
+    rows = genotypes(*([0, width, 0, 0, 0, 0] for width in range(3)))
+    assert narrow.latency_terms(rows).shape[1] == 8
+    ragged = stack(width=(128, 192, 256), **shape).latency_terms(rows)
+    assert ragged[:, 8:].tolist() == [[2, 6], [4, 12], [4, 12]]
+
+
 def test_terms_of_layers_that_are_whole_do_not_repeat_themselves():
     rows = genotypes([0, 0, 1, 1, 0, 1])
     terms = stack(heads=(1, 2)).latency_terms(rows)
