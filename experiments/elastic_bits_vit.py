@@ -3,10 +3,11 @@
     nas run experiments.elastic_bits_vit
 
 Weights of 2 to 8 bits are the leading bits of the same 8-bit codes (MatQuant, Nair
-2025), activations have 4 or 8. Every step trains the most bits, random ones and the
-fewest, each taught by the one before (group progressive guidance of EQ-Net, Xu 2023).
-The search looks for networks of low error that need at most a quarter of the bit
-operations of the largest one.
+2025), activations have 4 or 8. Layers also choose whether all of a weight has one scale
+or each channel its own, and whether there are zero points. Every step trains the most
+bits, random ones and the fewest, each taught by the one before (group progressive
+guidance of EQ-Net, Xu 2023). The search looks for networks of low error that need at
+most a quarter of the bit operations of the largest one.
 """
 
 from nas import (
@@ -36,7 +37,11 @@ experiment = Experiment(
         depth=(1, 2, 3),
         head_dim=16,
         precision=Precision(
-            weights=(2, 3, 4, 6, 8), activations=(4, 8), mechanism="nested"
+            weights=(2, 3, 4, 6, 8),
+            activations=(4, 8),
+            mechanism="nested",
+            granularity=("tensor", "channel"),
+            symmetric=(True, False),
         ),
     ),
     data=Digits(shift=1),

@@ -30,6 +30,9 @@ LOCAL_DEFAULTS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # One line of our own instead of Tune's tables.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Evaluators are the work, not something beside it: at Ray's 15 they all but stop on
+    # a machine where anything else runs.
+    "RAY_worker_niceness": "0",
     # Changed defaults that Ray announces at each start.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

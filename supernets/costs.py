@@ -27,23 +27,29 @@ class Bits(NamedTuple):
     Attributes:
         weights: Bits of each weight's entries.
         activations: Bits of what it is multiplied by.
-        scheme: How weights below 16 bits are quantised.
+        schemes: Ways to quantise weights below 16 bits.
+        which: The place of each weight's among them.
         has_adapters: Whether a float of each group and channel is stored with them.
     """
 
     weights: Sizes | int
     activations: Sizes | int
-    scheme: Scheme | None = None
+    schemes: tuple[Scheme, ...] = ()
+    which: Sizes | int = 0
     has_adapters: bool = False
 
     def stored(self, inputs: Sizes, outputs: Sizes) -> Sizes:
         """Returns the bytes of weights, with their scales."""
         count = np.asarray(inputs, np.int64) * outputs
-        if self.scheme is None:
+        if not self.schemes:
             return np.asarray(-(-count * self.weights // BITS_PER_BYTE))
-        return weight_bytes(
-            inputs, outputs, self.weights, self.scheme, offsets=self.has_adapters
-        )
+        by_scheme = [
+            weight_bytes(
+                inputs, outputs, self.weights, scheme, offsets=self.has_adapters
+            )
+            for scheme in self.schemes
+        ]
+        return np.asarray(np.choose(self.which, by_scheme))
 
     def moved(self, weights: Sizes, rows: int, inputs: Sizes, outputs: Sizes) -> Sizes:
         """Returns the bytes that a product reads and writes.
@@ -219,7 +225,7 @@ def attention(
     keys = np.asarray(heads // group * head_dim, np.int64)
     moved = rows * (inner + keys + tokens * np.asarray(heads, np.int64))
     each = Product(rows * tokens * inner, moved, BYTES_PER_FLOAT * moved)
-    width = FLOAT_BITS if bits.scheme is None else FLOAT_WIDTH
+    width = FLOAT_WIDTH if bits.schemes else FLOAT_BITS
     scores = Cost(
         np.zeros_like(inner),
         2 * each.macs,

@@ -4,7 +4,7 @@ import os
 import signal
 
 # Before JAX is imported, for its processes too: tests compile much and run little.
-# CI sets it to 0, so that all of them also pass with programs as they are used.
+# The slow ones also pass with programs as they are used: .ci/run sets it to 0 for them.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import hypothesis
@@ -14,6 +14,8 @@ import pytest
 
 # Before Ray is imported: under `uv run` it would build an environment for each worker.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+# Its workers would wait for the tests of the other processes.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 # Workers of pytest-xdist ignore interrupts, and so would all that tests start in them.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -11,5 +11,5 @@ def positive(text: str) -> int:
         ValueError: If it is no whole number, which argparse tells as well.
     """
     if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return number

@@ -70,10 +70,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=positive, default=SEEDS, help="repetitions")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     options = parser.parse_args()
-    if options.seeds < 1:
-        parser.error(f"--seeds must be at least 1, got {options.seeds}")
     if options.count < LEAST:
-        parser.error(f"--count must be at least {LEAST}, got {options.count}")
+        parser.error(f"--count: must be at least {LEAST}, got {options.count}")
     results = compare(RunDirectory(options.run), options.count, options.seeds)
     write_json(options.out / "proxies.json", results)
     figure = proxies_figure(results)

@@ -14,7 +14,13 @@ from matplotlib.path import Path
 from nas.report import drawing, words
 from nas.report.data import Axis, Number, ReportData
 from nas.report.drawing import HALF, LIGHT, SHADES, WIDE, Size
-from supernets.quantization.precision import ACTIVATION_BITS, WEIGHT_BITS
+from supernets.quantization.precision import (
+    ACTIVATION_BITS,
+    ASYMMETRY,
+    GRANULARITIES,
+    GRANULARITY,
+    WEIGHT_BITS,
+)
 
 ROW, LEAST_ROW = 26, 9
 """Height of a member's row in page pixels, and the least that it shrinks to."""
@@ -43,8 +49,12 @@ DIGIT, MARGIN, READABLE = 6.5, 4, 15
 """Width of a digit, paper beside a value, and the least height of a cell that values
 are written into, in page pixels."""
 
-RANKED = (WEIGHT_BITS, ACTIVATION_BITS)
-"""Axes whose shades are ranks: beside 16 bits, 2 and 4 would look the same."""
+RANKED = (WEIGHT_BITS, ACTIVATION_BITS, GRANULARITY, ASYMMETRY)
+"""Axes whose shades are ranks: beside 16 bits, 2 and 4 would look the same, and a
+tensor's scale is not nothing."""
+
+LETTERS = {GRANULARITY: "".join(each[0] for each in GRANULARITIES)}
+"""What values are written as, in the order of their numbers."""
 
 SHARED = 1.6
 """Width of the cell of an axis that layers share, in cells of a layer."""
@@ -126,7 +136,7 @@ def panels_of(data: ReportData) -> list[Panel]:
             Panel(
                 _title(axis),
                 np.asarray([[_share(axis, v) for v in row] for row in found]),
-                [["" if v is None else str(v) for v in row] for row in found],
+                [["" if v is None else _text(axis, v) for v in row] for row in found],
                 layered,
             )
         )
@@ -170,6 +180,12 @@ def _stored(data: ReportData) -> int:
 
 def _title(axis: Axis) -> str:
     return words.named(axis.name) + (", by rank" if axis.name in RANKED else "")
+
+
+def _text(axis: Axis, value: object) -> str:
+    if axis.name in LETTERS and isinstance(value, int):
+        return LETTERS[axis.name][value]
+    return str(value)
 
 
 def _share(axis: Axis, value: object) -> float:

@@ -9,13 +9,9 @@ from kernels.attention import HEAD_AXES, AttentionWeights, attention_call
 from kernels.dispatch import run
 from kernels.extents import gated, largest_size
 from kernels.operation import Call
-from supernets.layers.quantizers import (
-    ElasticQuantizers,
-    Quantization,
-    quantized,
-    weight_quantizers,
-)
+from supernets.layers.quantization import Quantization
 from supernets.layers.rounding import activation_rounding, rounded_as
+from supernets.layers.schemes import WeightQuantizers, quantized, weight_quantizers
 from supernets.lowering import (
     Dimension,
     LayerExtents,
@@ -71,7 +67,7 @@ class ElasticAttention(nnx.Module):
             weight: Array,
             inputs: tuple[Dimension, ...],
             outputs: tuple[Dimension, ...],
-        ) -> ElasticQuantizers | None:
+        ) -> WeightQuantizers | None:
             return weight_quantizers(
                 weight,
                 quantization,

@@ -12,13 +12,9 @@ from kernels.feed_forward import (
     activate,
 )
 from kernels.operation import Call
-from supernets.layers.quantizers import (
-    ElasticQuantizers,
-    Quantization,
-    quantized,
-    weight_quantizers,
-)
+from supernets.layers.quantization import Quantization
 from supernets.layers.rounding import activation_rounding, rounded_as
+from supernets.layers.schemes import WeightQuantizers, quantized, weight_quantizers
 from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
 
@@ -59,7 +55,7 @@ class ElasticFeedForward(nnx.Module):
 
         def quantizers(
             weight: nnx.Param[Array] | None, inputs: Dimension, outputs: Dimension
-        ) -> ElasticQuantizers | None:
+        ) -> WeightQuantizers | None:
             return weight_quantizers(
                 None if weight is None else weight[...],
                 quantization,

@@ -4,7 +4,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from kernels.linear import add_bias, matmul
-from supernets.layers.quantizers import Quantization, quantized, weight_quantizers
+from supernets.layers.quantization import Quantization
+from supernets.layers.schemes import quantized, weight_quantizers
 from supernets.lowering import Dimension, LayerExtents, extent_of, full_size
 
 

@@ -6,27 +6,23 @@ and appendix B). Zero points are stored as shares of the range of codes, for the
 reason. Both have a row for each bit-width, of which a subnet uses one.
 """
 
-import dataclasses
 import functools
 import math
-from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from kernels.extents import Fixed
 from kernels.operation import widened
-from kernels.quantization.bitslice import bitslice, parent_scheme, parent_used
+from kernels.quantization.bitslice import bitslice, parent_scheme
 from kernels.quantization.calibration import searched_quantizers
 from kernels.quantization.fake import Adapters, fake_quantize, half
 from kernels.quantization.quantizers import SMALLEST_SCALE, Quantizers
-from kernels.quantization.scheme import FLOAT_WIDTH, Scheme
-from kernels.quantization.widths import used_rows
-from search.space import Choice
+from kernels.quantization.scheme import Scheme
+from supernets.layers.quantization import Picked, Quantization, WidthRows
 from supernets.lowering import (
     Dimension,
     Groups,
@@ -35,75 +31,12 @@ from supernets.lowering import (
     extent_of,
     full_size,
 )
-from supernets.quantization.precision import Precision
-
-Bits = Choice | int
 
 SUFFIX = "_quantizers"
 """What the name of a weight's quantisers has that the weight's has not."""
 
 NORMAL_NUMBERS = 2**16
 """How many of them the first scales are made for."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Quantization:
-    """How a layer's weights are quantised, and which choices say in how many bits.
-
-    Attributes:
-        precision: Of the model.
-        weights: Bits of weights.
-        activations: Bits of what they multiply; ``None`` where that is never rounded.
-    """
-
-    precision: Precision
-    weights: Bits
-    activations: Bits | None = None
-
-    @property
-    def scheme(self) -> Scheme | None:
-        """Of the weights; ``None`` if they always have 16 bits."""
-        if isinstance(self.weights, int):
-            return self.precision.outer_scheme
-        return self.precision.scheme
-
-
-@dataclasses.dataclass(frozen=True)
-class WidthRows:
-    """Rows of parameters, one for each bit-width; see `supernets.dimensions.Rows`.
-
-    Attributes:
-        bits: Which one a subnet uses.
-        widths: Of each row.
-        nested: Whether the one row is that of the parent of all widths.
-    """
-
-    bits: Bits
-    widths: tuple[int, ...]
-    nested: bool = False
-
-    @property
-    def count(self) -> int:
-        """How many are stored."""
-        return len(self.widths)
-
-    def used(self, extents: LayerExtents) -> Bool[Array, " rows"]:
-        """Returns which ones a subnet uses."""
-        extent = extent_of(self.bits, extents)
-        return parent_used(extent) if self.nested else used_rows(extent, self.widths)
-
-    def picked(self, extents: LayerExtents) -> int | None:
-        """Returns the one that a subnet of known bits uses; none if it has 16.
-
-        Raises:
-            TypeError: If bits are not known.
-        """
-        extent = extent_of(self.bits, extents)
-        if not isinstance(extent, Fixed):
-            raise TypeError(f"only known bits pick a row, got {extent}")
-        if extent.size >= FLOAT_WIDTH:
-            return None
-        return 0 if self.nested else self.widths.index(extent.size)
 
 
 class ElasticQuantizers(nnx.Module):
@@ -113,7 +46,9 @@ class ElasticQuantizers(nnx.Module):
 
     Args:
         weight: Its first value.
-        quantization: How it is quantised.
+        quantization: How it is quantised, and in how many bits.
+        scheme: Of the quantization's, the one that these are of.
+        where: What a subnet has to have picked to use that.
         inputs: Dimensions of its input axes.
         outputs: Dimensions of its output axes.
         read_by: The size of what reads the weight; of size 0 it is not used.
@@ -128,7 +63,9 @@ class ElasticQuantizers(nnx.Module):
         self,
         weight: Float[Array, "..."],
         quantization: Quantization,
+        scheme: Scheme | None,
         *,
+        where: tuple[Picked, ...] = (),
         inputs: tuple[Dimension, ...],
         outputs: tuple[Dimension, ...],
         read_by: Dimension = 1,
@@ -136,12 +73,12 @@ class ElasticQuantizers(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.bits = quantization.weights
+        self.where = where
         self.inputs = inputs
         self.outputs = outputs
         self.read_by = read_by
         self.is_transposed = is_transposed
         self.is_nested = quantization.precision.mechanism == "nested"
-        scheme = quantization.scheme
         if scheme is not None and self.is_nested:
             scheme = parent_scheme(scheme)
         self.scheme = scheme
@@ -205,7 +142,7 @@ class ElasticQuantizers(nnx.Module):
     def rows(self) -> WidthRows:
         """Returns what tells which rows a subnet uses."""
         widths = () if self.scheme is None else self.scheme.widths
-        return WidthRows(self.bits, widths, self.is_nested)
+        return WidthRows(self.bits, widths, self.is_nested, self.where)
 
     def dimensions(self) -> dict[str, tuple[StoredDimension, ...]]:
         """Returns the dimension of each axis of each weight, after that of rows."""
@@ -266,50 +203,6 @@ class ElasticQuantizers(nnx.Module):
         if found.zero_point is None:
             return log_scale, None
         return log_scale, (found.zero_point / _codes(scheme)).reshape(shape)
-
-
-def weight_quantizers(
-    weight: Float[Array, "..."] | None,
-    quantization: Quantization | None,
-    *,
-    inputs: tuple[Dimension, ...],
-    outputs: tuple[Dimension, ...],
-    read_by: Dimension = 1,
-    is_transposed: bool = False,
-    rngs: nnx.Rngs,
-) -> ElasticQuantizers | None:
-    """Returns the `ElasticQuantizers` of a weight, if it is quantised."""
-    if weight is None or quantization is None:
-        return None
-    return ElasticQuantizers(
-        weight,
-        quantization,
-        inputs=inputs,
-        outputs=outputs,
-        read_by=read_by,
-        is_transposed=is_transposed,
-        rngs=rngs,
-    )
-
-
-def quantized_weights(layer: nnx.Module) -> Iterator[tuple[Array, ElasticQuantizers]]:
-    """Returns the weights that a layer itself owns and quantises, and what does.
-
-    Args:
-        layer: That has the quantisers of its weight ``query`` as ``query_quantizers``.
-    """
-    for name, found in vars(layer).items():
-        if isinstance(found, ElasticQuantizers):
-            yield getattr(layer, name.removesuffix(SUFFIX))[...], found
-
-
-def quantized(
-    weight: Float[Array, "..."],
-    quantizers: ElasticQuantizers | None,
-    extents: LayerExtents,
-) -> Float[Array, "..."]:
-    """Returns a weight as a subnet uses it: as it is, where nothing quantises it."""
-    return weight if quantizers is None else quantizers(weight, extents)
 
 
 def learned_quantizers(

@@ -8,12 +8,8 @@ from kernels.operation import widened
 from kernels.quantization.calibration import searched_quantizers
 from kernels.quantization.quantizers import SMALLEST_SCALE, Quantizers
 from kernels.quantization.roundings import Rounding, rounding
-from supernets.layers.quantizers import (
-    Quantization,
-    WidthRows,
-    normal_steps,
-    scales,
-)
+from supernets.layers.quantization import Quantization, WidthRows
+from supernets.layers.quantizers import normal_steps, scales
 from supernets.lowering import (
     Dimension,
     LayerExtents,

@@ -10,7 +10,7 @@ from kernels.residual import residual
 from supernets.layers.attention import ElasticAttention
 from supernets.layers.feed_forward import ElasticFeedForward
 from supernets.layers.normalization import make_norm
-from supernets.layers.quantizers import Quantization
+from supernets.layers.quantization import Quantization
 from supernets.lowering import Dimension, LayerExtents
 from supernets.norms import Norm
 

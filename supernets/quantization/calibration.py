@@ -8,7 +8,7 @@ from kernels.dispatch import run
 from kernels.extents import Fixed
 from kernels.quantization.scheme import FLOAT_WIDTH
 from search.space import Space
-from supernets.layers.quantizers import quantized_weights
+from supernets.layers.schemes import quantized_weights
 from supernets.layers.transformer import ElasticBlock
 from supernets.layers.wrapping import wrapped_blocks
 from supernets.lowering import Extents, LayerExtents, fixed_extents

@@ -47,11 +47,17 @@ def elastic_weights(params: Params) -> list[Float[Array, "..."]]:
         params: Of a supernet.
     """
     flat = dict(nnx.to_flat_state(params))
+    quantizers = {
+        path[: place + 1]
+        for path in flat
+        for place, part in enumerate(path)
+        if str(part).endswith(SUFFIX)
+    }
     return [
         variable[...]
         for path, variable in flat.items()
         if any(isinstance(part, int) for part in path)
-        and (*path[:-1], f"{path[-1]}{SUFFIX}", "log_scale") in flat
+        and (*path[:-1], f"{path[-1]}{SUFFIX}") in quantizers
     ]
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from search.space import Space
-from supernets.layers.quantizers import quantized_weights
+from supernets.layers.schemes import quantized_weights
 from supernets.layers.transformer import ElasticBlock
 from supernets.layers.wrapping import wrapped_blocks
 from supernets.lowering import LayerExtents

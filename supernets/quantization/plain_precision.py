@@ -14,6 +14,9 @@ from kernels.quantization.scheme import (
 from search.space import Architecture, Value
 from supernets.quantization.precision import (
     ACTIVATION_BITS,
+    ASYMMETRY,
+    GRANULARITIES,
+    GRANULARITY,
     WEIGHT_BITS,
     Mechanism,
     Precision,
@@ -59,12 +62,16 @@ class PlainPrecision:
     """Of the embedding and the head, or of the patches' weights and the head."""
     mechanism: Mechanism = "learned"
     """Whether codes were made for their bits, or are the leading ones of 8 bits."""
-    granularity: Granularity = "channel"
-    """What shares a scale in a layer; outside, output channels have one each."""
+    granularity: Granularity | tuple[Granularity, ...] = "channel"
+    """What shares a scale in a layer, all of them or each; outside, output channels
+    have one each."""
     group_size: int | None = None
     """Inputs of an output channel that share a scale, if groups do."""
-    symmetric: bool = True
-    """Whether the code 0 stands for the number 0; otherwise there are zero points."""
+    symmetric: bool | tuple[bool, ...] = True
+    """Whether the code 0 stands for the number 0, in all layers or in each; otherwise
+    there are zero points."""
+    outer_symmetric: bool | None = None
+    """The same outside the layers; as in them all, unless given."""
     is_adapted: bool = False
     """Whether layers add numbers to what codes of a group stand for, with which their
     zero points are merged."""
@@ -77,6 +84,18 @@ class PlainPrecision:
             raise ValueError(
                 f"there are weights of {len(self.weight_bits)} layers and activations "
                 f"of {len(self.activation_bits)}: each layer has both"
+            )
+        for name in ("granularity", "symmetric"):
+            each = getattr(self, name)
+            if isinstance(each, tuple) and len(each) != len(self.weight_bits):
+                raise ValueError(
+                    f"{name} has {len(each)} entries for {len(self.weight_bits)} "
+                    "layers: give one for all, or one of each"
+                )
+        if self.outer_symmetric is None and isinstance(self.symmetric, tuple):
+            raise ValueError(
+                "outer_symmetric is not given, and symmetric is that of each layer: "
+                "say whether codes of the weights outside are"
             )
 
     @classmethod
@@ -106,7 +125,12 @@ class PlainPrecision:
         bits = self.weight_bits[layer]
         if bits == FLOAT_WIDTH:
             return WeightFormat(bits)
-        scheme = self._scheme(bits, self.granularity, self.group_size)
+        granularity, symmetric = self.granularity, self.symmetric
+        if isinstance(granularity, tuple):
+            granularity = granularity[layer]
+        if isinstance(symmetric, tuple):
+            symmetric = symmetric[layer]
+        scheme = self._scheme(bits, granularity, symmetric=symmetric)
         return WeightFormat(bits, scheme, self.is_adapted)
 
     @property
@@ -114,15 +138,21 @@ class PlainPrecision:
         """How weights outside the layers are stored."""
         if self.outer_bits == FLOAT_WIDTH:
             return WeightFormat(FLOAT_WIDTH)
-        scheme = self._scheme(self.outer_bits, "channel", None)
+        symmetric = self.outer_symmetric
+        if symmetric is None:
+            # Which is then one of all layers; see `__post_init__`.
+            symmetric = bool(self.symmetric)
+        scheme = self._scheme(self.outer_bits, "channel", symmetric=symmetric)
         return WeightFormat(self.outer_bits, scheme)
 
-    def _scheme(self, bits: int, granularity: Granularity, group: int | None) -> Scheme:
+    def _scheme(
+        self, bits: int, granularity: Granularity, *, symmetric: bool
+    ) -> Scheme:
         return Scheme(
             widths=(MOST_WIDTH if self.mechanism == "nested" else bits,),
-            symmetric=self.symmetric,
+            symmetric=symmetric,
             granularity=granularity,
-            group_size=group,
+            group_size=self.group_size if granularity == "group" else None,
         )
 
 
@@ -147,11 +177,28 @@ def plain_precision(
         activation_bits=_integers(chosen.get(ACTIVATION_BITS, whole)),
         outer_bits=precision.outer,
         mechanism=precision.mechanism,
-        granularity=precision.granularity,
+        granularity=_granularity(precision, chosen),
         group_size=precision.group_size,
-        symmetric=precision.symmetric,
+        symmetric=_symmetric(precision, chosen),
+        outer_symmetric=precision.symmetries[0],
         is_adapted=precision.adapters > 0,
     )
+
+
+def _granularity(
+    precision: Precision, chosen: Mapping[str, tuple[Value, ...]]
+) -> Granularity | tuple[Granularity, ...]:
+    if GRANULARITY not in chosen:
+        return precision.granularities[0]
+    return tuple(GRANULARITIES[place] for place in _integers(chosen[GRANULARITY]))
+
+
+def _symmetric(
+    precision: Precision, chosen: Mapping[str, tuple[Value, ...]]
+) -> bool | tuple[bool, ...]:
+    if ASYMMETRY not in chosen:
+        return precision.symmetries[0]
+    return tuple(not asymmetric for asymmetric in chosen[ASYMMETRY])
 
 
 def _integers(values: tuple[Value, ...]) -> tuple[int, ...]:

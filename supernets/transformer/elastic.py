@@ -3,7 +3,7 @@
 from flax import nnx
 
 from supernets.layers import ElasticBlock
-from supernets.layers.quantizers import Quantization
+from supernets.layers.quantization import Quantization
 from supernets.quantization.precision import ACTIVATION_BITS, WEIGHT_BITS
 from supernets.transformer.stack import Stack
 

@@ -79,7 +79,9 @@ def plain_weights(
         owner, of_quantizers, parameter = name.partition(QUANTIZERS)
         target = _target(owner, layers, names)
         if of_quantizers:
-            learned.setdefault(target, {})[parameter] = weight
+            # Of several ways to quantise a weight, only the subnet's is there.
+            field = parameter.rpartition(".")[2]
+            learned.setdefault(target, {})[field] = weight
         else:
             plain[target] = _merged(name, weight)
     return plain if precision is None else stored_weights(plain, learned, precision)

@@ -120,8 +120,8 @@ class Stack:
         )
 
     def _require_groups(self) -> None:
-        scheme = None if self.precision is None else self.precision.scheme
-        if scheme is not None:
+        schemes = () if self.precision is None else self.precision.schemes
+        for scheme in schemes:
             heads = max(self.heads) * self.head_dim
             for inputs in (max(self.width), heads, max(self.ffn)):
                 scheme.scale_shape(inputs, 1)
@@ -185,16 +185,28 @@ class Stack:
         return costs.Bits(
             found[WEIGHT_BITS],
             found.get(ACTIVATION_BITS, FLOAT_WIDTH),
-            precision.scheme,
+            precision.schemes,
+            self._scheme_of(genotypes),
             has_adapters=precision.adapters > 0,
         )
+
+    def _scheme_of(self, genotypes: Genotypes) -> Int[np.ndarray, "population layers"]:
+        """Returns the place of each layer's scheme among those of the precision."""
+        space = self.space()
+        place = np.zeros((len(genotypes), self.layers), np.int64)
+        for choice in self.precision.scheme_choices() if self.precision else ():
+            genes = genotypes[:, space.slices[choice.name]]
+            place = len(choice.values) * place + genes
+        return place
 
     def outer_bits(self) -> costs.Bits:
         """Returns the bits of the weights outside the layers."""
         if self.precision is None:
             return costs.FLOAT
         precision = self.precision
-        return costs.Bits(precision.outer, FLOAT_WIDTH, precision.outer_scheme)
+        outer = precision.outer_scheme
+        schemes = () if outer is None else (outer,)
+        return costs.Bits(precision.outer, FLOAT_WIDTH, schemes)
 
     def outer_norm(self, genotypes: Genotypes) -> costs.Cost:
         """Returns the cost of the norm that comes after the layers."""

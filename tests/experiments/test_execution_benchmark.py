@@ -234,7 +234,7 @@ def test_no_rounds_are_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["execution", "--rounds", "0"])
     with pytest.raises(SystemExit):
         benchmark.main()
-    assert "--rounds must be at least 1" in capsys.readouterr().err
+    assert "--rounds: must be at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow

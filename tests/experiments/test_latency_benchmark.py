@@ -40,7 +40,7 @@ def test_it_writes_errors_subnets_and_a_figure(tmp_path, monkeypatch, capsys):
 
 def test_too_little_effort_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        run(monkeypatch, "--fit", "3", "--out", str(tmp_path))
+        run(monkeypatch, "--fit", "3", "--held-out", "2", "--out", str(tmp_path))
     assert "latency.fit is 3" in capsys.readouterr().err
 
 

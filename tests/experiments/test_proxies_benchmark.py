@@ -111,8 +111,8 @@ def test_a_run_that_cannot_be_used_says_so(tmp_path, monkeypatch):
         run_benchmark(monkeypatch, "--run", str(few.path))
 
 
-@pytest.mark.parametrize("option", ["--seeds", "--count"])
-def test_numbers_that_make_no_sense_are_refused(option, monkeypatch, capsys):
+@pytest.mark.parametrize(("option", "number"), [("--seeds", "0"), ("--count", "1")])
+def test_numbers_that_make_no_sense_are_refused(option, number, monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        run_benchmark(monkeypatch, option, "0")
-    assert f"{option} must be at least" in capsys.readouterr().err
+        run_benchmark(monkeypatch, option, number)
+    assert f"{option}: must be at least" in capsys.readouterr().err

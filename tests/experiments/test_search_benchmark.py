@@ -155,4 +155,4 @@ def test_no_seeds_are_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["search", "--seeds", "0"])
     with pytest.raises(SystemExit):
         benchmark.main()
-    assert "0 is not at least 1" in capsys.readouterr().err
+    assert "must be at least 1, got 0" in capsys.readouterr().err

@@ -273,7 +273,7 @@ def test_a_file_is_as_small_as_the_arithmetic_says(tmp_path, precision):
     network = scaled_source_of(model).network(member_of(model, weight_bits=(0, 1)))
     path = tmp_path / "model.safetensors"
     save_file({n: np.asarray(w) for n, w in flat_weights(network).items()}, path)
-    layers = dataclasses.replace(precision.scheme, widths=(2, 4))
+    layers = dataclasses.replace(precision.schemes[0], widths=(2, 4))
     shapes = np.asarray([(128, 128)] * 4 + [(128, 512)] * 2 + [(512, 128)])
     stored = sum(
         weight_bytes(*shapes.T, bits, layers, offsets=precision.adapters > 0).sum()

@@ -44,6 +44,15 @@ PRECISIONS = {
         weights=(2, 4), granularity="group", group_size=2, adapters=2
     ),
     "nested": Precision(weights=(2, 4, 8), mechanism="nested", granularity="tensor"),
+    "schemes": Precision(
+        weights=(2, 16),
+        granularity=("tensor", "group"),
+        group_size=4,
+        symmetric=(True, False),
+    ),
+    "nested schemes": Precision(
+        weights=(2, 4), mechanism="nested", granularity=("tensor", "channel")
+    ),
 }
 
 
@@ -108,8 +117,9 @@ def flat(tree):
     return {path: variable[...] for path, variable in nnx.to_flat_state(tree)}
 
 
-def test_scales_of_other_bits_have_no_gradient_and_do_not_move():
-    spec = decoder(PRECISIONS["learned"])
+@pytest.mark.parametrize("name", mainly("learned", "schemes"))
+def test_scales_of_other_bits_have_no_gradient_and_do_not_move(name):
+    spec = decoder(PRECISIONS[name])
     space, policy = spec.space(), Chain()
     optimizer = AdamW(learning_rate=0.1, schedule=Constant()).transform(4)
     module = built(spec)
@@ -137,6 +147,24 @@ def test_scales_of_other_bits_have_no_gradient_and_do_not_move():
         assert not changed[~expected].any(), path
         moved += changed[expected].sum() if path[-1] == "log_scale" else 0
     assert moved > 10
+
+
+def test_a_layer_uses_the_scales_of_what_it_picked_alone():
+    spec = decoder(PRECISIONS["schemes"])
+    space, module = spec.space(), built(spec)
+    genotype = space.largest.copy()
+    genotype[space.slices["weight_bits"]] = 0
+    for place in range(4):
+        genotype[space.slices["granularity"].start] = place // 2
+        genotype[space.slices["asymmetric"].start] = place % 2
+        entries = flat(active_entries(module, fixed_extents(space, genotype)))
+        used = {
+            (path[1], path[-2])
+            for path, active in entries.items()
+            if "members" in path and active.any()
+        }
+        # The last layer stays with the last of all.
+        assert used == {(0, place), (1, 3)}
 
 
 @pytest.mark.slow
@@ -300,6 +328,13 @@ def test_the_metrics_of_bits_are_what_the_arithmetic_says():
         ({"granularity": "group"}, "needs a group_size"),
         ({"adapters": 4}, "need granularity 'group'"),
         ({"adapters": -1}, "must not be negative"),
+        ({"granularity": ("channel", "tensor")}, "of .* in this order, got"),
+        ({"granularity": ("channel", "channel")}, "of .* in this order, got"),
+        ({"granularity": ()}, "of .* in this order, got"),
+        ({"symmetric": (False, True)}, "of .* in this order, got"),
+        ({"granularity": ("tensor", "group")}, "needs a group_size"),
+        ({"granularity": ("tensor", "channel"), "group_size": 4}, "leave it out"),
+        ({"weights": (16,), "symmetric": (True, False)}, "nothing to choose"),
         (
             {
                 "adapters": 4,

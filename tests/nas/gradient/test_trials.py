@@ -10,12 +10,12 @@ import pytest
 from ray.tune.experiment import Trial
 
 from nas.experiment import Experiment, Search
-from nas.gradient import trials
 from nas.gradient.descent import Descent, Round
 from nas.gradient.searcher import GradientTask
 from nas.gradient.trials import AmongSeeds, run_descents
 from nas.metrics import CheapMetrics, make_problem
 from nas.ray_session import ray_session
+from search import tune
 from search.archive import Archive, Record
 from search.space import Choice, Space
 from search.tune import CampaignError
@@ -136,7 +136,7 @@ def test_every_descent_is_done_though_a_searcher_died(tmp_path):
 
 @pytest.mark.slow
 def test_a_failure_is_told_with_its_cause(tmp_path, monkeypatch):
-    monkeypatch.setattr(trials, "MAX_RESTARTS", 0)
+    monkeypatch.setattr(tune, "MAX_RESTARTS", 0)
     with pytest.raises(CampaignError, match="2 of 2 searches by gradient fail") as told:
         searched(tmp_path, descents(), NAS_BREAKS="yes")
     assert "the gradient is on fire" in str(told.value)

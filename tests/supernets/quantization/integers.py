@@ -37,6 +37,13 @@ PRECISIONS = {
     "asymmetric nested groups": Precision(
         **GROUPS, mechanism="nested", symmetric=False, activations=(4, 8)
     ),
+    "every scheme": Precision(
+        granularity=("tensor", "channel", "group"),
+        group_size=4,
+        symmetric=(True, False),
+        weights=(2, 4, 16),
+        activations=(8, 16),
+    ),
     "only bfloat16": Precision(weights=(16,), activations=(4,), outer=16),
 }
 """One of every mechanism, granularity and symmetry, with and without 16 bits."""

@@ -111,6 +111,18 @@ def test_what_a_subnet_does_not_have_does_not_reach_its_codes(name):
     assert all(np.isfinite(array).all() for array in floats)
 
 
+@PRECISION
+def test_a_subnet_is_as_large_as_its_price_says(name):
+    spec = decoder_of(PRECISIONS[name])
+    genotypes = spec.space().sample(4, np.random.default_rng(0))
+    priced = spec.costs(genotypes, batch=1, example=(4,))["size_mb"]
+    for genotype, size in zip(genotypes, priced, strict=True):
+        weights = flat_weights(cut_out(spec, genotype))
+        scales = [n for n, w in weights.items() if w.shape == ()]
+        stored = sum(w.nbytes for n, w in weights.items() if n not in scales)
+        assert stored == round(1e6 * size)
+
+
 def test_only_what_is_not_a_matrix_stays_float32():
     precision = Precision(weights=(4,), activations=(8,), symmetric=False)
     spec = decoder_of(precision)
