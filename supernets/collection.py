@@ -71,11 +71,16 @@ def _held(module: nnx.Module) -> Iterator[tuple[str, Choice]]:
     for _, node in nnx.iter_graph(module):
         if isinstance(node, nnx.Module):
             for value in vars(node).values():
-                parts = (
-                    (value.base, value.factor)
-                    if isinstance(value, Scaled)
-                    else (value,)
-                )
-                for part in parts:
-                    if isinstance(part, Choice):
-                        yield type(node).__name__, part
+                for choice in _choices(value):
+                    yield type(node).__name__, choice
+
+
+def _choices(value: object) -> Iterator[Choice]:
+    """Returns the choices that an attribute of a layer is made of."""
+    if isinstance(value, Choice):
+        yield value
+    elif isinstance(value, Scaled):
+        yield from _choices((value.base, value.factor))
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _choices(part)

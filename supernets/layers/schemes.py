@@ -149,7 +149,8 @@ def quantized_weights(layer: nnx.Module) -> Iterator[tuple[Array, WeightQuantize
         layer: That has the quantisers of its weight ``query`` as ``query_quantizers``.
     """
     for name, found in vars(layer).items():
-        if isinstance(found, WeightQuantizers):
+        # Not what a list of several ways holds.
+        if name.endswith(SUFFIX) and isinstance(found, WeightQuantizers):
             yield getattr(layer, name.removesuffix(SUFFIX))[...], found
 
 

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from supernets.activity import active_entries
+from supernets.collection import require_used
 from supernets.decoder.spec import Decoder
 from supernets.importance import sort_state
 from supernets.losses.entropy import data_loss
@@ -152,6 +153,7 @@ def test_scales_of_other_bits_have_no_gradient_and_do_not_move(name):
 def test_a_layer_uses_the_scales_of_what_it_picked_alone():
     spec = decoder(PRECISIONS["schemes"])
     space, module = spec.space(), built(spec)
+    require_used(space, module)
     genotype = space.largest.copy()
     genotype[space.slices["weight_bits"]] = 0
     for place in range(4):
@@ -233,6 +235,19 @@ def test_calibrated_scales_hold_what_is_multiplied():
             assert not np.array_equal(value, before[path]), path
     assert any(path[-1] == "log_scale" for path in after)
     assert_close(flat(found.average)[OF_A_WEIGHT], after[OF_A_WEIGHT])
+
+
+def test_the_scales_of_every_scheme_are_calibrated():
+    spec = decoder(PRECISIONS["nested schemes"])
+    module, optimizer = built(spec), AdamW().transform(4)
+    state = initial_state(module, optimizer)
+    state = state._replace(params=jax.tree.map_with_path(coarser, state.params))
+    found = calibrated(module, spec.space(), state, random_windows(0)[0])
+    before, after = flat(state.params), flat(found.params)
+    for path, value in after.items():
+        moved = not np.array_equal(value, before[path])
+        assert moved == (path[-1] == "log_scale"), path
+    assert sum("members" in path for path in after) == 2 * 7 * 2
 
 
 OF_A_WEIGHT = "blocks", 0, "feed_forward", "up_quantizers", "log_scale"
