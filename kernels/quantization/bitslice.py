@@ -14,13 +14,15 @@ from kernels.extents import Extent
 from kernels.operation import widened
 from kernels.quantization.fake import half, weight_quantizer
 from kernels.quantization.integers import QuantizedMatrix
-from kernels.quantization.quantizers import Quantizers, check_fit
+from kernels.quantization.quantizers import Quantizer, Quantizers, check_fit
 from kernels.quantization.rounding import straight_through
 from kernels.quantization.scheme import LEAST_WIDTH, MOST_WIDTH, Scheme, check_width
 from kernels.quantization.widths import Width, over_widths, used_rows
 
 PARENT_BITS = MOST_WIDTH
 """Bits of the code that slices are taken from."""
+
+PARENT = Width((PARENT_BITS,))
 
 OFFSET = 1 << (PARENT_BITS - 1)
 """What makes a signed code one that counts from 0."""
@@ -51,14 +53,25 @@ def bitslice(
     check_fit(quantizers, scheme, 1, scheme.cut_shape(*weight.shape))
 
     def quantize(weight: Array, quantizers: Quantizers, width: Width) -> Array:
-        parent = Width((PARENT_BITS,))
-        quantizer = weight_quantizer(weight, quantizers, parent, scheme)
-        codes = quantizer.coded(quantizer.steps(widened(weight))) + OFFSET
-        sliced = straight_through(_sliced(codes, width), codes)
-        steps = quantizer.zeroed(sliced - OFFSET)
-        return (quantizer.scale * steps).astype(weight.dtype)
+        quantizer = weight_quantizer(weight, quantizers, PARENT, scheme)
+        return sliced_numbers(weight, quantizer, width)
 
     return over_widths(weight, quantizers, extent, quantize, half)
+
+
+def sliced_numbers(
+    weight: Float[Array, "*shape"], parent: Quantizer, width: Width
+) -> Float[Array, "*shape"]:
+    """Returns the numbers that the leading bits of a weight's codes stand for.
+
+    Args:
+        weight: What has codes.
+        parent: That makes them, of 8 bits.
+        width: Of the slice.
+    """
+    codes = parent.coded(parent.steps(widened(weight))) + OFFSET
+    sliced = straight_through(_sliced(codes, width), codes)
+    return (parent.scale * parent.zeroed(sliced - OFFSET)).astype(weight.dtype)
 
 
 def parent_used(extent: Extent) -> Bool[Array, " widths"]:

@@ -86,7 +86,7 @@ class ElasticQuantizers(nnx.Module):
         self.adapter_down = self.adapter_up = nnx.data(None)
         if scheme is None:
             return
-        first = self._drawn(self._matrix(weight), scheme)
+        first = self._drawn(self.matrix(weight), scheme)
         log_scale, zero_point = self._stored(first, scheme)
         self.log_scale = nnx.Param(log_scale)
         if zero_point is not None:
@@ -105,7 +105,7 @@ class ElasticQuantizers(nnx.Module):
         extent = extent_of(self.bits, extents)
         if self.scheme is None or self.log_scale is None:
             return half(weight)
-        matrix = self._matrix(weight)
+        matrix = self.matrix(weight)
         if self.is_nested:
             found = bitslice(matrix, extent, self.quantizers(), self.scheme)
         else:
@@ -113,7 +113,7 @@ class ElasticQuantizers(nnx.Module):
             found = fake_quantize(
                 matrix, extent, self.quantizers(), self.scheme, adapters
             )
-        return (found.T if self.is_transposed else found).reshape(weight.shape)
+        return self.restored(found, weight.shape)
 
     def quantizers(self) -> Quantizers:
         """Returns scales and zero points as `kernels.quantization` takes them.
@@ -129,11 +129,25 @@ class ElasticQuantizers(nnx.Module):
             zero_point = self.zero_point[...].reshape(shape)
         return learned_quantizers(log_scale.reshape(shape), zero_point, self.scheme)
 
+    def matrix(self, weight: Float[Array, "..."]) -> Float[Array, "inputs outputs"]:
+        """Returns the weight as it is quantised."""
+        axes = self.inputs, self.outputs
+        sizes = [math.prod(map(full_size, dimensions)) for dimensions in axes]
+        if self.is_transposed:
+            return weight.reshape(sizes[::-1]).T
+        return weight.reshape(sizes)
+
+    def restored(
+        self, matrix: Float[Array, "inputs outputs"], shape: tuple[int, ...]
+    ) -> Float[Array, "..."]:
+        """Returns what is a matrix in the shape of the weight."""
+        return (matrix.T if self.is_transposed else matrix).reshape(shape)
+
     def calibrate(self, weight: Float[Array, "..."]) -> None:
         """Sets scales and zero points to those of the least error for a weight."""
         if self.log_scale is None or self.scheme is None:
             return
-        found = searched_quantizers(self._matrix(weight), self.scheme)
+        found = searched_quantizers(self.matrix(weight), self.scheme)
         log_scale, zero_point = self._stored(found, self.scheme)
         self.log_scale[...] = log_scale
         if self.zero_point is not None and zero_point is not None:
@@ -173,13 +187,6 @@ class ElasticQuantizers(nnx.Module):
             return None
         up = self.adapter_up[...]
         return Adapters(self.adapter_down[...], up.reshape(*up.shape[:2], -1))
-
-    def _matrix(self, weight: Array) -> Float[Array, "inputs outputs"]:
-        axes = self.inputs, self.outputs
-        sizes = [math.prod(map(full_size, dimensions)) for dimensions in axes]
-        if self.is_transposed:
-            return weight.reshape(sizes[::-1]).T
-        return weight.reshape(sizes)
 
     def _drawn(self, matrix: Array, scheme: Scheme) -> Quantizers:
         """Returns what is best for normally distributed weights of their size."""

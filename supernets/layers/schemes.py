@@ -1,20 +1,21 @@
 """Ways to quantise a weight, of which a subnet uses one."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from kernels.extents import Fixed, Indexed
+from kernels.extents import Extent, Fixed, Mixed
 from kernels.mixtures import mixture, shielded
 from kernels.quantization.scheme import Scheme
+from kernels.quantization.ways import quantize_one_way
 from search.space import Choice
 from supernets.layers.quantization import Picked, Quantization
 from supernets.layers.quantizers import SUFFIX, ElasticQuantizers
 from supernets.lowering import Dimension, LayerExtents, extent_of, sizes_of
-from supernets.weights import Params
 
 
 class ElasticSchemes(nnx.Module):
@@ -37,7 +38,43 @@ class ElasticSchemes(nnx.Module):
         self, weight: Float[Array, "..."], extents: LayerExtents
     ) -> Float[Array, "..."]:
         """Returns the weight as a subnet's way and bits can hold it."""
-        return _picked(weight, list(self.members), self.choices, extents)
+        told = [extent_of(choice, extents) for choice in self.choices]
+        if any(isinstance(extent, Mixed) for extent in told):
+            return self._average(weight, told, extents)
+        if all(isinstance(extent, Fixed) for extent in told):
+            return self.members[int(self._place(told))](weight, extents)
+        first = self.members[0]
+        found = quantize_one_way(
+            first.matrix(weight),
+            extent_of(first.bits, extents),
+            jnp.asarray(self._place(told)),
+            [member.quantizers() for member in self.members],
+            [member.scheme for member in self.members if member.scheme],
+            is_nested=first.is_nested,
+        )
+        return first.restored(found, weight.shape)
+
+    def _place(self, told: Sequence[Extent]) -> Int[Array, ""] | int:
+        """Returns the place of a member among all."""
+        place: Int[Array, ""] | int = 0
+        for choice, extent in zip(self.choices, told, strict=True):
+            place = len(choice.values) * place + _picked(choice, extent)
+        return place
+
+    def _average(
+        self, weight: Array, told: Sequence[Extent], extents: LayerExtents
+    ) -> Array:
+        """Returns the mean of what members give, each with its probability."""
+        shares = jnp.ones(1, weight.dtype)
+        for choice, extent in zip(self.choices, told, strict=True):
+            share = _probabilities(choice, extent).astype(weight.dtype)
+            shares = (shares[:, None] * share[None]).reshape(-1)
+        outputs = []
+        for place, member in enumerate(self.members):
+            graph, params = nnx.split(member)
+            seen, params = shielded((weight, params), shares[place] != 0)
+            outputs.append(nnx.merge(graph, params)(seen, extents))
+        return mixture(outputs, shares)
 
     def calibrate(self, weight: Float[Array, "..."]) -> None:
         """Sets scales and zero points to those of the least error for a weight."""
@@ -48,46 +85,19 @@ class ElasticSchemes(nnx.Module):
 WeightQuantizers = ElasticQuantizers | ElasticSchemes
 
 
-def _picked(
-    weight: Array,
-    members: Sequence[ElasticQuantizers],
-    choices: tuple[Choice, ...],
-    extents: LayerExtents,
-) -> Array:
-    """Returns a weight as the members that some choices pick quantise it."""
-    if not choices:
-        (only,) = members
-        return only(weight, extents)
-    choice, *others = choices
-    each = len(members) // len(choice.values)
-    graphs, states = zip(
-        *(
-            nnx.split(nnx.List(members[i : i + each]))
-            for i in range(0, len(members), each)
-        ),
-        strict=True,
-    )
+def _probabilities(choice: Choice, extent: Extent) -> Float[Array, " choices"]:
+    """Returns the probability of each value: 1 of the one that is known or picked."""
+    if isinstance(extent, Mixed):
+        return extent.weights
+    return jax.nn.one_hot(_picked(choice, extent), len(choice.values))
 
-    def run(which: int, weight: Array, state: Params) -> Array:
-        part = list(nnx.merge(graphs[which], state))
-        return _picked(weight, part, tuple(others), extents)
 
-    extent = extent_of(choice, extents)
+def _picked(choice: Choice, extent: Extent) -> Int[Array, ""] | int:
     if isinstance(extent, Fixed):
-        which = choice.index(extent.size)
-        return run(which, weight, states[which])
-    if isinstance(extent, Indexed):
-
-        def branch(which: int) -> Callable[[Array, tuple[Params, ...]], Array]:
-            return lambda weight, states: run(which, weight, states[which])
-
-        branches = list(map(branch, range(len(states))))
-        return jax.lax.switch(extent.index, branches, weight, states)
-    outputs = [
-        run(which, *shielded((weight, state), extent.weights[which] != 0))
-        for which, state in enumerate(states)
-    ]
-    return mixture(outputs, extent.weights)
+        return choice.index(extent.size)
+    if isinstance(extent, Mixed):
+        raise TypeError(f"a mixture picks no value of {choice.name}")
+    return extent.index
 
 
 def weight_quantizers(

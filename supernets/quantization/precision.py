@@ -83,6 +83,11 @@ class Precision:
                 f"adapters of rank {self.adapters} need granularity 'group', got "
                 f"{self.granularity!r}: there they have as many rows as groups"
             )
+        if self.adapters and len(self.symmetries) > 1:
+            raise ValueError(
+                "adapters take the place of zero points, so there is nothing to choose "
+                "of symmetry: let symmetric be True or False"
+            )
         if self.adapters and self.mechanism == "nested":
             raise ValueError(
                 "adapters are those of one bit-width, and nested widths share all "

@@ -343,6 +343,15 @@ def test_the_metrics_of_bits_are_what_the_arithmetic_says():
         ({"granularity": "group"}, "needs a group_size"),
         ({"adapters": 4}, "need granularity 'group'"),
         ({"adapters": -1}, "must not be negative"),
+        (
+            {
+                "adapters": 4,
+                "granularity": "group",
+                "group_size": 4,
+                "symmetric": (True, False),
+            },
+            "nothing to choose of symmetry",
+        ),
         ({"granularity": ("channel", "tensor")}, "of .* in this order, got"),
         ({"granularity": ("channel", "channel")}, "of .* in this order, got"),
         ({"granularity": ()}, "of .* in this order, got"),
