@@ -138,6 +138,7 @@ def test_alone_trains_all_layers_in_the_same_bits():
         assert (draw.genotypes[0, 0] == uniform(space, 4)).all()
 
 
+@pytest.mark.slow
 def test_weights_go_to_another_mechanism_without_their_scales():
     own, given = (
         nnx.state(TINY.precise(mechanism=m).build(rngs=nnx.Rngs(seed)), nnx.Param)
@@ -240,6 +241,7 @@ def test_an_interrupted_study_goes_on_and_finds_the_same(fake, tmp_path):
         study(tmp_path / "killed", steps=3).run()
 
 
+@pytest.mark.slow
 def test_all_are_trained_once_for_each_seed(fake, tmp_path):
     found = study(tmp_path, seeds=(0,))
     found.run()
@@ -302,6 +304,7 @@ def test_the_figure_shows_every_training_and_assignment(results):
         assert drawing.to_png(figure).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_front_of_a_run_needs_sizes(tmp_path):
     space = TINY.precise().space()
     entries = [

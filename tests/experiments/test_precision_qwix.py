@@ -21,6 +21,7 @@ MODEL = Decoder(
 )
 
 
+@pytest.mark.slow
 def test_qwix_gets_the_weights_of_layers_and_how_many_axes_are_outputs(monkeypatch):
     network = MODEL.build(rngs=nnx.Rngs(0))
     monkeypatch.setattr(precision_qwix, "environment", lambda: Path("python"))

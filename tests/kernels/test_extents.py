@@ -228,6 +228,7 @@ def test_a_product_is_one_size_for_all_kinds_of_extents(first, second):
         assert active_size(gated(product, indexed(1, GATE))) == size
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(probabilities(3), probabilities(2), st.integers(0, 99))
 def test_sizes_that_change_together_are_averaged_together(p, q, seed):

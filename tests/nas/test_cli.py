@@ -421,6 +421,7 @@ def test_show_tells_axes_size_and_three_landmarks(capsys, recipe):
     assert "on an input of 1 x 16 tokens" in told
 
 
+@pytest.mark.slow
 def test_show_tells_how_sampled_subnets_run_and_why(capsys, recipe, monkeypatch):
     assert code_of("show", recipe) == 0
     told = said(capsys)

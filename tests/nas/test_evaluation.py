@@ -33,6 +33,7 @@ def _quick(monkeypatch):
     monkeypatch.setattr("supernets.evaluation.QUICK_TO_COMPILE", quick_options())
 
 
+@pytest.mark.slow
 def test_proxies_are_metrics_beside_the_scores(weights, monkeypatch):
     monkeypatch.setattr(evaluation, "PROXY_EXAMPLES", 1)
     genotypes = SPEC.space().enumerate()[:3]

@@ -81,6 +81,7 @@ def rounded(tmp_path_factory):
     return folder, exported_to(folder, ROUNDED, weight_bits=(0, 2))
 
 
+@pytest.mark.slow
 def test_files_hold_integers_and_say_so(rounded):
     folder, _ = rounded
     weights = load_file(folder / "model.safetensors")
@@ -115,6 +116,7 @@ def test_a_loaded_network_has_integers_and_runs_from_its_program(rounded):
         np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_verification_says_how_rounded_activations_were_compared(rounded):
     _, verification = rounded
     assert verification["tolerance"] == 1e-5
@@ -144,6 +146,7 @@ def test_a_classifier_of_few_bits_is_exported_too(tmp_path):
     assert all(check["verified"] for check in verification["files"].values())
 
 
+@pytest.mark.slow
 def test_an_error_in_a_product_is_found(rounded, monkeypatch):
     network, logits = load_subnet(rounded[0]), np.ones((2, 3), np.float32)
     monkeypatch.setattr(export_checks, "logits_of", lambda *_: logits)
@@ -172,6 +175,7 @@ def test_a_tampered_scale_of_activations_is_found(tmp_path, monkeypatch):
         export_subnet(source, member, tmp_path / "subnet")
 
 
+@pytest.mark.slow
 def test_weights_of_another_type_or_other_bits_are_refused(rounded, tmp_path):
     folder, _ = rounded
     arch = json.loads((folder / "arch.json").read_text())

@@ -42,6 +42,7 @@ def step():
     return quick_step(SPEC, SLOTS, ADAMW, average=DECAY, execution="masked")
 
 
+@pytest.mark.slow
 def test_the_average_follows_the_weights_at_first_quickly():
     state = state_of(averaged=True)
     expected = jax.device_get(state.params)

@@ -118,6 +118,7 @@ def flat(tree):
     return {path: variable[...] for path, variable in nnx.to_flat_state(tree)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mainly("learned", "schemes"))
 def test_scales_of_other_bits_have_no_gradient_and_do_not_move(name):
     spec = decoder(PRECISIONS[name])
@@ -150,6 +151,7 @@ def test_scales_of_other_bits_have_no_gradient_and_do_not_move(name):
     assert moved > 10
 
 
+@pytest.mark.slow
 def test_a_layer_uses_the_scales_of_what_it_picked_alone():
     spec = decoder(PRECISIONS["schemes"])
     space, module = spec.space(), built(spec)
@@ -208,6 +210,7 @@ def test_a_phase_of_adapters_needs_some():
         step(initial_state(module, optimizer), Batch(*random_windows(0)), draw, 0)
 
 
+@pytest.mark.slow
 def test_calibrated_scales_hold_what_is_multiplied():
     spec = decoder(PRECISIONS["learned"])
     space, (inputs, _) = spec.space(), random_windows(0)
@@ -237,6 +240,7 @@ def test_calibrated_scales_hold_what_is_multiplied():
     assert_close(flat(found.average)[OF_A_WEIGHT], after[OF_A_WEIGHT])
 
 
+@pytest.mark.slow
 def test_the_scales_of_every_scheme_are_calibrated():
     spec = decoder(PRECISIONS["nested schemes"])
     module, optimizer = built(spec), AdamW().transform(4)
@@ -293,6 +297,7 @@ def test_groups_are_not_sorted_and_units_with_scales_not_shared():
         Layout.of(Parallel(tensor=2), module, jax.devices()[:2])
 
 
+@pytest.mark.slow
 def test_weights_get_the_shape_that_bits_hurt_least():
     spec = decoder(PRECISIONS["nested"])
     params = nnx.state(built(spec), nnx.Param)

@@ -202,6 +202,7 @@ def test_a_one_hot_ratio_of_a_width_is_the_subnet():
         )
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_choices():
     def temporary_bytes(count):
         sizes = tuple(64 * row // count for row in range(1, count + 1))

@@ -27,6 +27,7 @@ from tests.supernets.toy import (
 POLICY = Sandwich(random=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "execution", ["masked", pytest.param("switched", marks=pytest.mark.slow)]
 )

@@ -71,6 +71,7 @@ def test_a_feed_restored_elsewhere_goes_on_as_it_would_have(options):
     assert_goes_on(second, DATA, 3)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(tmp_path):
     data = write_folder(tmp_path)
     batches = feed(data, workers=2, threads=1, ahead=1)

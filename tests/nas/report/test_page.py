@@ -285,6 +285,7 @@ def test_unknown_and_undefined_numbers_become_dashes(tmp_path):
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S).lower()
 
 
+@pytest.mark.slow
 def test_long_runs_stay_small_and_quick(tmp_path):
     steps = tuple(range(20_000))
     training = (Curve(label="largest", steps=steps, values=(2.5,) * len(steps)),)

@@ -23,6 +23,8 @@ from nas.supernet import load_supernet
 from supernets.decoder.spec import Decoder
 from supernets.weights import flat_weights, host_copy
 
+pytestmark = pytest.mark.slow
+
 stage = importlib.import_module("nas.stages.finetune")
 
 MODEL = Decoder(width=(8, 16), heads=(1, 2), ffn=(8, 16), depth=(1, 2), head_dim=4)

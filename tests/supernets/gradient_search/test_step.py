@@ -81,6 +81,7 @@ def test_weights_move_in_the_regimes_that_train_them(regime):
     assert np.isfinite(metrics.loss)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regime", mainly(*REGIMES))
 def test_a_search_that_was_saved_goes_on_as_if_it_had_not_been(regime):
     step, state = started(GradientSearch(regime=REGIMES[regime], steps=6))
@@ -93,6 +94,7 @@ def test_a_search_that_was_saved_goes_on_as_if_it_had_not_been(regime):
     assert_equal(told_again, told)
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_search_and_another_is_not():
     step, state = started(GradientSearch())
     saved = to_arrays(state)
@@ -172,6 +174,7 @@ def test_a_step_that_is_not_finite_changes_nothing(regime):
     assert not np.isfinite(metrics.gradient_norm)
 
 
+@pytest.mark.slow
 def test_one_program_serves_all_limits_and_steps(compilations):
     step, state = started(GradientSearch())
     state, _ = after(step, state, "two-stage")

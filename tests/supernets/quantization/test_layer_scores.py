@@ -16,6 +16,8 @@ from supernets.quantization.layer_scores import score_layers
 from supernets.quantization.precision import Precision
 from tests.supernets.toy import random_windows
 
+pytestmark = pytest.mark.slow
+
 SPEC = Decoder(
     width=(8,),
     heads=(1,),

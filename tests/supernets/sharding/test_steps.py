@@ -152,6 +152,7 @@ def test_steps_on_four_devices_are_those_on_one(case, axes):
     assert_close(train(case, start(CASES[case].spec), layout), alone(case))
 
 
+@pytest.mark.slow
 def test_training_goes_on_with_other_devices():
     case = "masked decoder"
     shared, spread = (
