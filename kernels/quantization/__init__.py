@@ -10,6 +10,7 @@ the quantised weight, and its scales a prefix of the scales.
 `quantizers`    scales and zero points, which are learned, one set for each bit-width
 `fake`          numbers rounded to what few bits can hold, with a gradient (EQ-Net)
 `bitslice`      all widths as the leading bits of one 8-bit code (MatQuant)
+`ways`          one of several schemes of a weight, at a traced index (EQ-Net)
 `activations`   the same for activations
 `roundings`     the same within operations, which round what their products read
 `calibration`   the first scales

@@ -36,7 +36,13 @@ def quantize_one_way(
         quantizers: Of each.
         schemes: Of each, with the same widths.
         is_nested: Whether fewer bits are the leading ones of 8.
+
+    Raises:
+        ValueError: If the schemes differ in their widths.
     """
+    if len({scheme.widths for scheme in schemes}) > 1:
+        widths = [scheme.widths for scheme in schemes]
+        raise ValueError(f"ways must have the same widths, got {widths}")
 
     def quantize(weight: Array, learned: tuple[Quantizers, ...], width: Width) -> Array:
         at = PARENT if is_nested else width
