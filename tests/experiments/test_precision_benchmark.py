@@ -38,6 +38,8 @@ from nas.rundir import RunDirectory, write_json
 from supernets.policies.policy import Moment, Subnets
 from supernets.quantization.layer_scores import LayerScores
 
+pytestmark = pytest.mark.slow
+
 TINY = Setting(
     model=Decoder(width=(8,), heads=(1,), ffn=(16,), depth=(2,), head_dim=8),
     bits=(2, 4, 8),

@@ -16,6 +16,8 @@ from nas.report import drawing
 from search.archive import Archive
 from search.campaign import run_campaign
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def table():

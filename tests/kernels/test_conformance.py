@@ -269,11 +269,18 @@ OPERATIONS = [
 ]
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
-MARKS = {"pallas": pytest.mark.slow}
+
+
+def marks(operation, execution):
+    """Marks what the default suite has no time to compile."""
+    is_long = execution == "pallas" or operation.name.startswith("rounded")
+    return [pytest.mark.slow] if is_long else []
+
+
 each_execution = pytest.mark.parametrize(
     ("operation", "execution"),
     [
-        pytest.param(each, way, marks=MARKS.get(way, ()), id=f"{way}-{each.name}")
+        pytest.param(each, way, marks=marks(each, way), id=f"{way}-{each.name}")
         for each in OPERATIONS
         for way in each.executions
     ],

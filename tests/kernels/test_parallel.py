@@ -21,6 +21,8 @@ from kernels.quantization.roundings import Rounding
 from kernels.residual import residual
 from tests.kernels.comparison import assert_close, assert_equal, normal, quick_jit
 
+pytestmark = pytest.mark.slow
+
 ROWS, TOKENS, FEATURES, HEAD_DIM = 4, 2, 6, 2
 UNITS, HEADS, GROUP = 8, 8, 2
 SIZES = {"units": (0, 4, UNITS), "heads": (0, 4, HEADS)}

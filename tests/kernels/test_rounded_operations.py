@@ -25,6 +25,8 @@ from kernels.quantization.scheme import ActivationScheme
 from kernels.residual import residual
 from tests.kernels.comparison import assert_close, assert_equal, normal, quick_jit
 
+pytestmark = pytest.mark.slow
+
 TOKENS, ROWS, FEATURES, UNITS, HEAD_DIM = 3, 6, 4, 6, 2
 SIZES, SIZE = (0, 2, 4, UNITS), 4
 """Of hidden units or heads, and the one that is active."""

@@ -31,6 +31,8 @@ from supernets.vision.spec import VisionTransformer
 from supernets.weights import flat_weights
 from tests.nas.test_export import source_of, symbolic_sizes
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"width": (8, 16), "heads": (1, 2), "ffn": (8, 16), "depth": (1, 2)}
 DATA = StdlibText(tokens=16)
 ROUNDED = Decoder(

@@ -287,6 +287,7 @@ def test_it_beats_random_search_at_equal_evaluations(row):
     assert at_least_as_good(found, random, errors=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [60.0, 1e3], ids=["bound", "no bound"])
 def test_nsga2_is_at_least_as_good_as_that_of_pymoo(limit):
     toy = Toy(layers=10, limit=limit)

@@ -21,6 +21,8 @@ from tests.supernets.toy import (
     with_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 # Few sizes compile quickly.
 SPEC = small_decoder(width=(8,), heads=(2,), ffn=(3, 6), depth=(1, 2))
 SPACE = SPEC.space()

@@ -79,6 +79,7 @@ def test_a_state_without_its_average_is_refused():
         step()(state_of(), Batch(*random_windows(0)), draw(1.0, 1.0), 0)
 
 
+@pytest.mark.slow
 def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_names_the_slot():
     weights = random_weights(SPEC)
     # What only the largest has.

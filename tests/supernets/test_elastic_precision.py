@@ -86,6 +86,7 @@ def loss_of(spec, extents_of):
     return quick_jit(jax.value_and_grad(loss))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mainly(*PRECISIONS))
 def test_all_extents_of_bits_give_the_same_values_and_gradients(name):
     spec = decoder(PRECISIONS[name])
@@ -195,6 +196,7 @@ def test_a_phase_may_train_adapters_or_scales_alone(trains):
     assert moved == names[trains]
 
 
+@pytest.mark.slow
 def test_a_phase_of_adapters_needs_some():
     spec = decoder(PRECISIONS["nested"])
     optimizer = AdamW().transform(4)
@@ -270,6 +272,7 @@ def coarse(space):
     return space.decode(genotype)
 
 
+@pytest.mark.slow
 def test_sorting_channels_moves_their_scales():
     spec = decoder(PRECISIONS["learned"])
     space, (inputs, _) = spec.space(), random_windows(0)
@@ -287,6 +290,7 @@ def test_sorting_channels_moves_their_scales():
     assert {"up", "up_quantizers"} <= set(moved)
 
 
+@pytest.mark.slow
 def test_groups_are_not_sorted_and_units_with_scales_not_shared():
     spec = decoder(PRECISIONS["asymmetric groups"])
     module, optimizer = built(spec), AdamW().transform(4)

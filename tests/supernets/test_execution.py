@@ -74,6 +74,7 @@ def expected(spec: Decoder, genotype, *operands):
     return quick_jit(lambda *given: outcome_of(spec)(extents, *given))(*operands)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", mainly("free", "prefix"))
 @pytest.mark.parametrize("mode", ["masked", "switched"])
 @settings(max_examples=2)
@@ -176,6 +177,7 @@ def test_with_too_many_widths_activations_are_padded_instead():
         assert_close(outcome, expected(spec, genotype, *operands))
 
 
+@pytest.mark.slow
 def test_decisions_tell_how_operations_run_and_why(monkeypatch):
     tokens = jax.ShapeDtypeStruct((2, TOKENS), jnp.int32)
 

@@ -39,6 +39,8 @@ from tests.supernets.toy import (
     with_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("width", "heads", "ffn")
 PLAIN = optax.sgd(0.1)
 

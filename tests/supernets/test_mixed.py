@@ -86,6 +86,7 @@ def test_a_one_hot_mixture_is_the_subnet_and_nothing_leaks(rule, arguments, seed
         assert all(np.isfinite(leaf).all() for leaf in slopes.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", mainly("prefix", "spaced", "free"))
 def test_slopes_of_probabilities_are_finite_differences(rule):
     spec = small_decoder(depth=(1, 2, 3), depth_rule=rule, norm="layer")
@@ -109,6 +110,7 @@ def test_slopes_of_probabilities_are_finite_differences(rule):
         np.testing.assert_allclose(ends[0] - ends[1], expected, rtol=0.02, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probabilities", [(0.2, 0.5, 0.3), (0.0, 1.0, 0.0)])
 def test_prefix_depth_averages_the_outputs_after_each_depth(probabilities):
     spec = small_decoder(depth=(1, 2, 4), depth_rule="prefix")

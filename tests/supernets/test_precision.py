@@ -25,6 +25,8 @@ from tests.supernets.toy import (
     with_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 # Few sizes compile quickly.
 FEW = {"heads": (2,), "depth": (1,)}
 

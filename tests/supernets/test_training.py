@@ -178,6 +178,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(step):
     assert float(first[1].gradient_norm) != float(other[1].gradient_norm)
 
 
+@pytest.mark.slow
 def test_a_slot_learns_from_a_frozen_network_or_from_the_slot_before_it():
     slots = (
         Slot(role="largest", fixed=True, teacher="frozen"),
@@ -216,6 +217,7 @@ def pair_of(*weights):
     return draw_of(SPACE.smallest[None], SPACE.largest[None], weights=weights)
 
 
+@pytest.mark.slow
 def test_an_optional_slot_of_weight_zero_is_not_run(noisy):
     weights = random_weights(SPEC)
     # What only the largest has: it makes a gradient infinite, even if it counts zero.

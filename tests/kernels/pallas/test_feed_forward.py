@@ -21,6 +21,8 @@ from tests.kernels.pallas.reference import (
     pulled_reference,
 )
 
+pytestmark = pytest.mark.slow
+
 ROWS, FEATURES, HIDDEN = 18, 35, 40
 
 each_implementation = pytest.mark.parametrize("implementation", INTERPRETED)

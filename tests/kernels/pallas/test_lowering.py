@@ -9,6 +9,8 @@ from kernels.feed_forward import FeedForwardWeights
 from kernels.pallas.feed_forward import prefix_feed_forward
 from kernels.pallas.prefix_matmul import prefix_matmul
 
+pytestmark = pytest.mark.slow
+
 PLATFORMS = {"tpu": "tpu", "triton": "cuda", "mosaic_gpu": "cuda"}
 
 # Names of the compiled kernels, which `jax.export` does not promise to keep.

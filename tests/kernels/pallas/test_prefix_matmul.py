@@ -24,6 +24,8 @@ from tests.kernels.pallas.reference import (
     pulled_matmul,
 )
 
+pytestmark = pytest.mark.slow
+
 ROWS, INPUTS, OUTPUTS = 20, 40, 50
 
 each_implementation = pytest.mark.parametrize("implementation", INTERPRETED)

@@ -9,6 +9,8 @@ from kernels.pallas.boxes import Blocks
 from kernels.pallas.feed_forward_tpu import Grid
 from kernels.pallas.tpu import tile_at
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = Blocks(rows=8, inner=8, columns=8)
 
 

@@ -26,6 +26,8 @@ from tests.kernels.quantization.cases import (
     subnet,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @functools.partial(quick_jit, static_argnums=(4, 5))
 def products(codes, x, weight, quantizers, bits, scheme):

@@ -226,6 +226,7 @@ def test_further_devices_have_a_column_and_say_what_they_rest_on(tmp_path):
     assert "phone (Pixel); 1 x 128 tokens, float32; measured here. Roofline of" in page
 
 
+@pytest.mark.slow
 def test_costs_that_were_searched_for_have_a_column(full, tmp_path):
     assert "Mean bits" not in full[1]
     page = page_of(precise_report("bops", 3.1e9), tmp_path)

@@ -15,6 +15,8 @@ from supernets.gradient_search.samplings import (
 )
 from tests.kernels.comparison import assert_close, assert_equal
 
+pytestmark = pytest.mark.slow
+
 LOGITS = jnp.asarray([[0.3, -1.2, 0.8, 0.0], [2.0, 1.9, -3.0, 0.5]])
 END = jnp.asarray(1.0)
 EVERY = [Softmax(), Sparsemax(), Dirichlet(), Gumbel(), SinglePath()]

@@ -27,6 +27,8 @@ from tests.supernets.toy import (
     with_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 STEPS, EXAMPLES, DECAY = 3, 4, 0.9
 OPTIMIZER = AdamW(weight_decay=0.1).transform(STEPS)
 
