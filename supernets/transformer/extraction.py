@@ -7,12 +7,13 @@ from flax import nnx
 
 from search.space import Architecture, Space
 from supernets import dimensions
+from supernets.layers.quantizers import SUFFIX
 from supernets.lowering import fixed_extents
 from supernets.quantization.plain_precision import PlainPrecision
 from supernets.quantization.plain_weights import stored_weights
 from supernets.weights import Weight, flat_weights
 
-QUANTIZERS = "_quantizers."
+QUANTIZERS = f"{SUFFIX}."
 """Between the name of a weight and of what was learned of quantising it."""
 
 
