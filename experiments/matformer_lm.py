@@ -16,7 +16,7 @@ largest is agreed with on 76% 82% 92% of bytes nested, on 31% 42% 64% cut. Mixed
 networks lie between their neighbours. So small sub-models are usable, and the largest
 pays for it in so few steps. To check it:
 
-    pytest -m slow tests/experiments/test_claims.py -k nested
+    pytest -m long tests/experiments/test_claims.py -k nested
 """
 
 from nas import (

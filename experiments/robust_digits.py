@@ -15,7 +15,7 @@ smallest subnet on the test split): 0.51 0.75 by these losses, 0.96 0.99 trained
 an adversary; errors on inputs as they are pay for it, 0.26 0.58 against 0.16 0.29. To
 check it:
 
-    pytest -m slow tests/experiments/test_claims.py -k robust
+    pytest -m long tests/experiments/test_claims.py -k robust
 
 This recipe, on the test split: from an error of 0.08 and an adversarial error of 0.26
 at 36 thousand parameters to 0.28 and 0.59 at 5 thousand.

@@ -13,7 +13,7 @@ Measured on a smaller model (250 steps, nats per byte, after 1 to 6 layers): 2.2
 2.11 2.10 2.08 2.08 by its exits, 2.79 2.47 2.30 2.22 2.15 2.09 where the last layer was
 trained alone. To check it:
 
-    pytest -m slow tests/experiments/test_claims.py -k exit
+    pytest -m long tests/experiments/test_claims.py -k exit
 
 This recipe (400 steps, bits per byte of the test split, 8 subnets): 2.96 after one
 layer, 2.66 after three, 2.53 after eight, at 0.8, 2.0 and 5.0 ms.

@@ -15,7 +15,7 @@ before; 2.32 2.48 at odds of 0.1, 2.35 2.43 at 0.5, 2.48 2.40 at 1; 2.36 2.42 by
 from 0.2 to 0.8. So the trade-off is there, the full network is forgotten at 1, and the
 ramp is another point of the trade rather than better than all. To check it:
 
-    pytest -m slow tests/experiments/test_claims.py -k depth
+    pytest -m long tests/experiments/test_claims.py -k depth
 """
 
 from nas import (

@@ -178,7 +178,6 @@ def test_an_environment_is_built_once(tmp_path, monkeypatch):
     assert len(lines) == 2
 
 
-@pytest.mark.slow
 def test_our_logits_are_those_of_the_extracted_subnet(side):
     program = side.build(FORWARD)
     logits = program.values(program.run())["logits"]
@@ -205,7 +204,6 @@ def test_gradients_have_the_names_and_shapes_of_the_exercise(side, tmp_path):
     ]
 
 
-@pytest.mark.slow
 def test_sandwich_steps_share_their_state(side):
     first, second = (side.build(Case("sandwich", p, "float32")) for p in PAIRS[:2])
     before = first.values(first.run())["losses"]
@@ -216,7 +214,6 @@ def test_sandwich_steps_share_their_state(side):
     assert (after != before).all()
 
 
-@pytest.mark.slow
 def test_a_sandwich_step_in_bfloat16_scores_in_float32(side):
     # Building it traces it, and says so if an operation does not run.
     side.build(Case("sandwich", PAIRS[0], "bfloat16"))

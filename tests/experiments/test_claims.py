@@ -34,7 +34,7 @@ from supernets.losses.loss import Batch
 from supernets.phases import Plan
 from supernets.training import TrainState, make_train_step
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 class Bench:

@@ -43,7 +43,7 @@ from supernets.training import make_train_step
 from tests.kernels.comparison import assert_close
 
 # Default runs leave out what only repeats the work of smaller tests.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 TINY = Subject(
     decoder=Decoder(
@@ -119,10 +119,7 @@ def test_the_middle_subnet_of_the_full_benchmark_is_the_one_that_is_told():
         assert len({int(genotype[0]) for genotype in random}) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "direction", ["forward", pytest.param("training", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("direction", ["forward", "training"])
 def test_every_way_that_is_timed_computes_the_same(supernet, direction):
     genotype = TINY.subnets()["middle"]
     expected = supernet.fixed(direction, genotype).call(*supernet.operands)
@@ -132,7 +129,6 @@ def test_every_way_that_is_timed_computes_the_same(supernet, direction):
         assert_close(found, expected)
 
 
-@pytest.mark.slow
 def test_the_parts_of_a_sandwich_step_give_the_weights_that_the_step_gives(supernet):
     trainer = Trainer(supernet)
     draw = trainer.draw(0)
@@ -237,7 +233,6 @@ def test_no_rounds_are_refused(monkeypatch, capsys):
     assert "--rounds: must be at least 1" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_the_command_writes_results_and_a_figure(monkeypatch, tmp_path, capsys):
     full = benchmark.experiment
     tiny = dataclasses.replace(

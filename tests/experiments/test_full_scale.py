@@ -36,7 +36,7 @@ def shortened(recipe, **changes):
     return dataclasses.replace(recipe, train=train, search=search)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_vision_transformer_learns_from_a_folder(tmp_path):
     recipe = load_recipe("experiments.imagenet_vit")
     folder = write_folder(tmp_path / "images")
@@ -61,7 +61,7 @@ def test_the_vision_transformer_learns_from_a_folder(tmp_path):
     assert np.isfinite(list(validated[-1].values())).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_decoder_learns_from_shards_on_four_devices(tmp_path):
     recipe = load_recipe("experiments.tokens_lm")
     shards = write_tokens(tmp_path / "tokens")

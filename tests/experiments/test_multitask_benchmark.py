@@ -89,7 +89,6 @@ def test_the_weights_of_losses_add_up_to_one():
     assert weighted(rows, {"a": 0.75, "b": 0.25}).tolist() == [1.5, 2.75]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("budget", [0.3, 0.5])
 @pytest.mark.parametrize("preferred", ["c", None])
 def test_the_search_finds_the_best_subnet_within_the_budget(budget, preferred):

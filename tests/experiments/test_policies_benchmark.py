@@ -36,7 +36,7 @@ from supernets.policies.largest_only import LargestOnly
 from supernets.policies.uniform import Uniform
 
 # Default runs leave out what only repeats the work of smaller tests.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 TINY = Setting(
     model=Decoder(width=(8, 16), heads=(1, 2), ffn=(16, 32), depth=(1, 2), head_dim=8),
@@ -199,7 +199,6 @@ def test_rates_are_those_that_are_best_for_what_a_policy_trains(tmp_path):
     assert other.policy_rate("uniform") == 0.006
 
 
-@pytest.mark.slow
 def test_an_interrupted_comparison_goes_on_and_finds_the_same(fake, tmp_path):
     whole = comparison(tmp_path / "whole")
     whole.run()
@@ -298,7 +297,6 @@ def test_the_figure_shows_every_policy_subnet_and_budget(results):
     assert drawing.to_png(figure).startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_a_seed_fixes_the_data_and_the_weights():
     # One size of everything compiles quickly.
     trainer = Trainer(
@@ -318,7 +316,6 @@ def test_a_seed_fixes_the_data_and_the_weights():
     assert 4 < first["test"][0] < 7
 
 
-@pytest.mark.slow
 def test_the_command_trains_times_and_records(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "SETTING", TINY)
     monkeypatch.setattr(benchmark, "PANEL", TINY_PANEL)

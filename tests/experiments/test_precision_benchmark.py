@@ -38,7 +38,7 @@ from nas.rundir import RunDirectory, write_json
 from supernets.policies.policy import Moment, Subnets
 from supernets.quantization.layer_scores import LayerScores
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 TINY = Setting(
     model=Decoder(width=(8,), heads=(1,), ffn=(16,), depth=(2,), head_dim=8),
@@ -140,7 +140,6 @@ def test_alone_trains_all_layers_in_the_same_bits():
         assert (draw.genotypes[0, 0] == uniform(space, 4)).all()
 
 
-@pytest.mark.slow
 def test_weights_go_to_another_mechanism_without_their_scales():
     own, given = (
         nnx.state(TINY.precise(mechanism=m).build(rngs=nnx.Rngs(seed)), nnx.Param)
@@ -225,7 +224,6 @@ def test_predictors_order_what_they_did_not_learn_from():
 SCORES_OF_FOUR = LayerScores(np.arange(4, dtype="f"), np.arange(4, dtype="f"))
 
 
-@pytest.mark.slow
 def test_an_interrupted_study_goes_on_and_finds_the_same(fake, tmp_path):
     whole = study(tmp_path / "whole")
     whole.run()
@@ -243,7 +241,6 @@ def test_an_interrupted_study_goes_on_and_finds_the_same(fake, tmp_path):
         study(tmp_path / "killed", steps=3).run()
 
 
-@pytest.mark.slow
 def test_all_are_trained_once_for_each_seed(fake, tmp_path):
     found = study(tmp_path, seeds=(0,))
     found.run()
@@ -306,7 +303,6 @@ def test_the_figure_shows_every_training_and_assignment(results):
         assert drawing.to_png(figure).startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_the_front_of_a_run_needs_sizes(tmp_path):
     space = TINY.precise().space()
     entries = [
@@ -336,7 +332,6 @@ def test_the_front_of_a_run_needs_sizes(tmp_path):
         benchmark.joint_front(run.path)
 
 
-@pytest.mark.slow
 def test_a_seed_fixes_the_data_and_the_weights():
     trainer = Trainer(TINY, 2)
     start = trainer.whole(0)
@@ -350,7 +345,6 @@ def test_a_seed_fixes_the_data_and_the_weights():
     assert 4 < first[0] < 7
 
 
-@pytest.mark.slow
 def test_the_command_trains_and_records(tmp_path, monkeypatch, capsys):
     monkeypatch.undo()
     monkeypatch.setattr(benchmark, "SETTING", TINY)

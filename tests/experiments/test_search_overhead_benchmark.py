@@ -24,7 +24,7 @@ def test_rows_say_what_was_found():
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_small_benchmark_measures_everything(tmp_path, monkeypatch, capsys):
     line = ["search_overhead", "--small", "--results", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", line)

@@ -8,7 +8,7 @@ from rich.console import Console
 from experiments.benchmarks import soak
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_training_that_is_killed_ends_with_the_same_bits(tmp_path):
     options = argparse.Namespace(kills=4, steps=120, seed=0, devices=4)
     found = soak.soak(tmp_path, options, Console(quiet=True))

@@ -176,7 +176,7 @@ def on_width(width, computed):
         *itertools.product(STREAMS, ["switched"], [2]),
         ("rounded feed-forward", "masked", 2),
         ("rounded attention in a stream", "switched", 2),
-        *(pytest.param(case, "masked", 2, marks=pytest.mark.slow) for case in STREAMS),
+        *(pytest.param(case, "masked", 2, marks=pytest.mark.long) for case in STREAMS),
     ],
 )
 def test_devices_that_share_units_compute_what_one_does(case, how, devices):

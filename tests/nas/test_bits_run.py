@@ -56,6 +56,7 @@ def test_shape_and_bits_are_searched_under_a_bound_and_exported_as_integers(run)
     assert {"size_mb", "bops", "traffic_mb"} <= archived[0]["metrics"].keys()
 
 
+@pytest.mark.long
 def test_bits_are_searched_by_gradient_on_the_same_supernet(run):
     bound = "mean_bits <= 4"
     printed = nas("search", run.path, "--algorithm", "gradient", "--constraint", bound)

@@ -83,7 +83,6 @@ def rounded(tmp_path_factory):
     return folder, exported_to(folder, ROUNDED, weight_bits=(0, 2))
 
 
-@pytest.mark.slow
 def test_files_hold_integers_and_say_so(rounded):
     folder, _ = rounded
     weights = load_file(folder / "model.safetensors")
@@ -102,7 +101,6 @@ def test_files_hold_integers_and_say_so(rounded):
     assert not precision["symmetric"]
 
 
-@pytest.mark.slow
 def test_a_loaded_network_has_integers_and_runs_from_its_program(rounded):
     folder, _ = rounded
     network = load_subnet(folder)
@@ -118,7 +116,6 @@ def test_a_loaded_network_has_integers_and_runs_from_its_program(rounded):
         np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_verification_says_how_rounded_activations_were_compared(rounded):
     _, verification = rounded
     assert verification["tolerance"] == 1e-5
@@ -131,7 +128,6 @@ def test_verification_says_how_rounded_activations_were_compared(rounded):
     assert verification["files"]["model.stablehlo"]["verified"]
 
 
-@pytest.mark.slow
 def test_without_rounded_activations_logits_are_the_supernets(tmp_path):
     verification = exported_to(tmp_path / "subnet", STORED, weight_bits=(0, 1))
     assert verification["tolerance"] == 1e-5
@@ -140,7 +136,6 @@ def test_without_rounded_activations_logits_are_the_supernets(tmp_path):
         assert check["largest_difference"] <= 1e-5 * check["largest_logit"]
 
 
-@pytest.mark.slow
 def test_a_classifier_of_few_bits_is_exported_too(tmp_path):
     verification = exported_to(
         tmp_path / "subnet", VISION, Digits(), weight_bits=(0, 1)
@@ -148,7 +143,6 @@ def test_a_classifier_of_few_bits_is_exported_too(tmp_path):
     assert all(check["verified"] for check in verification["files"].values())
 
 
-@pytest.mark.slow
 def test_an_error_in_a_product_is_found(rounded, monkeypatch):
     network, logits = load_subnet(rounded[0]), np.ones((2, 3), np.float32)
     monkeypatch.setattr(export_checks, "logits_of", lambda *_: logits)
@@ -164,7 +158,6 @@ def test_an_error_in_a_product_is_found(rounded, monkeypatch):
         assert found["in_integers"] == 1.0
 
 
-@pytest.mark.slow
 def test_a_tampered_scale_of_activations_is_found(tmp_path, monkeypatch):
     def tamper(weights, path):
         name = "blocks.0.feed_forward.input_rounding.scale"
@@ -177,7 +170,6 @@ def test_a_tampered_scale_of_activations_is_found(tmp_path, monkeypatch):
         export_subnet(source, member, tmp_path / "subnet")
 
 
-@pytest.mark.slow
 def test_weights_of_another_type_or_other_bits_are_refused(rounded, tmp_path):
     folder, _ = rounded
     arch = json.loads((folder / "arch.json").read_text())
@@ -235,7 +227,6 @@ def helpless_onnx(monkeypatch):
     monkeypatch.setattr(export, "verify", lambda *_: {})
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("helpless_onnx")
 @pytest.mark.parametrize(
     ("model", "told"),

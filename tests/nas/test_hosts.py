@@ -105,7 +105,7 @@ def assert_close(run, expected):
         np.testing.assert_allclose(weight, theirs[name], atol=2e-4, err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_train_what_one_does_and_outlive_a_loss(tmp_path):
     steps = 60
     alone = RunDirectory(tmp_path / "alone")

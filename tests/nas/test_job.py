@@ -195,7 +195,7 @@ def test_running_the_same_line_again_does_nothing_twice(finished):
     assert run.archive.read_bytes() == archive
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_stages_one_by_one_equal_one_run(finished, tmp_path):
     """`nas train`, `bench`, ... leave what `nas run` leaves."""
     run, _ = finished
@@ -242,7 +242,7 @@ def finished_digits(tmp_path_factory):
     return RunDirectory(out), run_to_end(out, recipe=str(TINY_DIGITS))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_images_of_two_tasks_are_searched_by_the_error_of_each(finished_digits):
     run, printed = finished_digits
     for heading in ("test error", "of digit", "of corner", "share"):

@@ -148,6 +148,7 @@ GRADIENT = (
 )
 
 
+@pytest.mark.long
 def test_a_search_by_gradient_killed_in_the_middle_ends_as_if_it_had_not_been(
     measured, environment, tmp_path
 ):

@@ -25,7 +25,7 @@ def workers_of_ray():
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_that_dies_is_replaced_and_training_goes_on(tmp_path):
     steps = 200
     alone = RunDirectory(tmp_path / "alone")

@@ -130,6 +130,7 @@ def test_the_other_evaluator_does_the_work_of_one_whose_node_died(
     assert crews[-1] == Crew(count=2, alive=1, restarts=0)
 
 
+@pytest.mark.long
 def test_a_lone_evaluator_goes_on_at_the_node_that_replaces_its_own(
     cluster, add_node, tmp_path
 ):

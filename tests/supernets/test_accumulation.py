@@ -49,13 +49,13 @@ def learnt(policy, parts, **options):
     [
         (Sandwich(random=1), "shared", "mean"),
         pytest.param(
-            Sandwich(random=1, teacher="data"), "own", "sum", marks=pytest.mark.slow
+            Sandwich(random=1, teacher="data"), "own", "sum", marks=pytest.mark.long
         ),
         pytest.param(
             Uniform(subnets=2, teacher="frozen"),
             "shared",
             "sum",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
         ),
     ],
     ids=["taught in the step", "own examples", "taught by a frozen network"],

@@ -87,7 +87,7 @@ def loss_of(spec, extents_of):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", mainly(*PRECISIONS))
+@pytest.mark.parametrize("name", mainly(*PRECISIONS, mark=pytest.mark.long))
 def test_all_extents_of_bits_give_the_same_values_and_gradients(name):
     spec = decoder(PRECISIONS[name])
     space, windows = spec.space(), random_windows(0)
@@ -120,7 +120,7 @@ def flat(tree):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", mainly("learned", "schemes"))
+@pytest.mark.parametrize("name", mainly("learned", "schemes", mark=pytest.mark.long))
 def test_scales_of_other_bits_have_no_gradient_and_do_not_move(name):
     spec = decoder(PRECISIONS[name])
     space, policy = spec.space(), Chain()
@@ -421,7 +421,7 @@ def test_broken_scales_of_other_bits_leak_nowhere():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("axes", [{"data": 2}, {"fsdp": 2}])
 def test_steps_on_two_devices_are_those_on_one(axes):
     spec = decoder(PRECISIONS["learned"])

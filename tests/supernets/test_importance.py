@@ -162,7 +162,6 @@ ADAMW = AdamW(
 ).transform(100)
 
 
-@pytest.mark.slow
 def test_training_goes_on_as_if_channels_had_always_been_so(compilations):
     spec = dataclasses.replace(SPEC, depth=(1,))
     space = spec.space()

@@ -56,10 +56,10 @@ def flat(tree):
 @pytest.mark.parametrize(
     ("name", "execution"),
     [
-        pytest.param("decoder", "switched", marks=pytest.mark.slow),
+        pytest.param("decoder", "switched", marks=pytest.mark.long),
         ("decoder", "masked"),
         *(
-            pytest.param(name, "masked", marks=pytest.mark.slow)
+            pytest.param(name, "masked", marks=pytest.mark.long)
             for name in SPECS
             if name != "decoder"
         ),

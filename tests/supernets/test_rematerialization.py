@@ -27,7 +27,7 @@ from tests.supernets.toy import (
 POLICY = Sandwich(random=1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "execution", ["masked", pytest.param("switched", marks=pytest.mark.slow)]
 )

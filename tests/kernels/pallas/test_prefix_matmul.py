@@ -134,7 +134,6 @@ def test_bfloat16_gradients_keep_their_type_and_are_summed_in_float32(implementa
     assert_equal(rounded, tuple(array.astype(jnp.bfloat16) for array in exact))
 
 
-@pytest.mark.slow
 @each_implementation
 def test_a_population_of_sizes_is_mapped(implementation):
     inputs, outputs = jnp.asarray([0, 17, 32]), jnp.asarray([5, 30, 20])

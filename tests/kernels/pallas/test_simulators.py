@@ -41,7 +41,6 @@ def test_the_simulator_of_tpus_agrees_on_a_product():
     assert_equal(product, padded(x[:, :19] @ weight[:19, :5], (20, 24)))
 
 
-@pytest.mark.slow
 def test_the_simulator_of_tpus_agrees_on_a_network():
     weights = network(20, 24, gated=True)
     (x,) = arrays(whole((8, 20), 0))
@@ -57,7 +56,6 @@ def test_the_simulator_of_tpus_agrees_on_a_network():
 
 
 # At the edge of the columns a tile is computed whole and the rest of it is dropped.
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid value encountered in matmul:RuntimeWarning")
 @pytest.mark.parametrize(("inputs", "outputs"), [(70, 33), (0, 9)])
 def test_the_simulator_of_gpus_agrees_on_a_product(gpu_simulator, inputs, outputs):
@@ -74,7 +72,6 @@ def test_the_simulator_of_gpus_agrees_on_a_product(gpu_simulator, inputs, output
     assert_equal(product, jnp.asarray(expected, jnp.bfloat16))
 
 
-@pytest.mark.slow
 def test_the_simulator_of_gpus_maps_a_population(gpu_simulator):
     x, weight = arrays(whole((64, 64), 0), whole((64, 64), 1))
     given = [array.astype(jnp.bfloat16) for array in (x, weight)]

@@ -134,7 +134,6 @@ def test_every_descent_is_done_though_a_searcher_died(tmp_path):
     assert sorted(archived, key=str) == sorted(expected, key=str)
 
 
-@pytest.mark.slow
 def test_a_failure_is_told_with_its_cause(tmp_path, monkeypatch):
     monkeypatch.setattr(tune, "MAX_RESTARTS", 0)
     with pytest.raises(CampaignError, match="2 of 2 searches by gradient fail") as told:

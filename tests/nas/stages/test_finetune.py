@@ -151,7 +151,6 @@ def test_a_loss_that_is_not_finite_is_told_with_its_subnet(monkeypatch, tmp_path
     assert not context.run.finetuned.exists()
 
 
-@pytest.mark.slow
 def test_subnets_trained_from_scratch_are_told_beside_what_they_inherit(tmp_path):
     again = Retrain(steps=2, learning_rate=1e-2, batch=4)
     search = dataclasses.replace(EXPERIMENT.search, finetune=None, retrain=again)

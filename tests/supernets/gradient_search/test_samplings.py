@@ -59,7 +59,6 @@ def test_only_what_learns_has_a_gradient_along_its_draws(sampling):
     assert bool(np.any(gradient)) == sampling.learns
 
 
-@pytest.mark.slow
 def test_gradients_along_dirichlet_draws_average_to_that_of_the_mean():
     keys = jax.random.split(key(), 1000)
     weights = jnp.asarray([1.0, -2.0, 0.5, 3.0])

@@ -161,7 +161,7 @@ def language(seed, count):
     return Batch(jnp.asarray(words[:, :-1]), jnp.asarray(words[:, 1:]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_optimum_of_a_decoder_is_found_within_its_bounds():
     spec = small_decoder(
         width=(8, 12, 16),

@@ -167,7 +167,7 @@ def hold_plain_norms(network):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name in USUAL else pytest.mark.slow)
+        pytest.param(name, marks=[] if name in USUAL else pytest.mark.long)
         for name in SPECS
     ],
 )
@@ -211,9 +211,9 @@ def test_genes_of_layers_that_do_not_run_change_nothing():
     "spec",
     [
         small_decoder(width=(8,), ffn=(0, 6), depth=(1,)),
-        pytest.param(small_decoder(), marks=pytest.mark.slow),
-        pytest.param(small_vision(pooling="token"), marks=pytest.mark.slow),
-        pytest.param(small_multi_task(), marks=pytest.mark.slow),
+        pytest.param(small_decoder(), marks=pytest.mark.long),
+        pytest.param(small_vision(pooling="token"), marks=pytest.mark.long),
+        pytest.param(small_multi_task(), marks=pytest.mark.long),
     ],
 )
 def test_switched_subnets_have_the_same_proxies(spec):

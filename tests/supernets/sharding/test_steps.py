@@ -136,14 +136,14 @@ MESHES = {
     "data and tensor": {"data": 2, "tensor": 2},
     "fsdp and tensor": {"fsdp": 2, "tensor": 2},
 }
-QUICK = {("masked decoder", "fsdp and tensor")}
+OFTEN = {("masked decoder", "fsdp and tensor"), ("switched vision", "data")}
 
 
 @pytest.mark.parametrize(
     ("case", "axes"),
     [
         pytest.param(
-            case, axes, marks=() if (case, axes) in QUICK else pytest.mark.slow
+            case, axes, marks=() if (case, axes) in OFTEN else pytest.mark.long
         )
         for case in CASES
         for axes in MESHES
@@ -154,7 +154,6 @@ def test_steps_on_four_devices_are_those_on_one(case, axes):
     assert_close(train(case, start(CASES[case].spec), layout), alone(case))
 
 
-@pytest.mark.slow
 def test_training_goes_on_with_other_devices():
     case = "masked decoder"
     shared, spread = (

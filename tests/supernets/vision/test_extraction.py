@@ -37,7 +37,7 @@ def test_a_subnet_is_the_same_masked_mixed_sliced_and_extracted(rule):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", SPACES)
+@pytest.mark.parametrize("rule", mainly(*SPACES, mark=pytest.mark.long))
 @settings(max_examples=10)
 @given(vision_arguments(layers=3), st.integers(0, 99))
 def test_a_subnet_is_the_same_in_any_space(rule, arguments, seed):
