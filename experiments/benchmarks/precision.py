@@ -61,7 +61,7 @@ SETTING = Setting(
     bits=(2, 3, 4, 6, 8),
     data=StdlibText(tokens=128),
     batch=8,
-    windows=96,
+    windows=384,
     optimizer=AdamW(learning_rate=4e-3),
 )
 
