@@ -1,11 +1,18 @@
 """Strict mode for every test: shapes and types, dtypes, ranks, keys, warnings."""
 
 import os
+import shutil
 import signal
+from pathlib import Path
 
 # Before JAX is imported, for its processes too: tests compile much and run little.
 # The slow ones also pass with programs as they are used: .ci/run sets it to 0 for them.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Half of their time, if they need not compile what they or earlier runs have compiled.
+PROGRAMS = Path(__file__).parent.parent / ".pytest_cache" / "d" / "programs"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import hypothesis
 import jax
@@ -32,6 +39,18 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_num_cpu_devices", 4)
+
+
+MOST_PROGRAMS = 2 * 10**9
+"""Bytes of programs that are kept; those of code that has changed are never used."""
+
+
+def pytest_configure(config):
+    """Before workers start: programs are kept until there are too many."""
+    if hasattr(config, "workerinput") or not PROGRAMS.exists():
+        return
+    if sum(file.stat().st_size for file in PROGRAMS.iterdir()) > MOST_PROGRAMS:
+        shutil.rmtree(PROGRAMS)
 
 
 @pytest.fixture(scope="module", autouse=True)

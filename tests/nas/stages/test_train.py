@@ -60,20 +60,13 @@ PLAN = Training(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory):
-    """Lets the runs of these tests share what they compile, and quickly."""
-    names = {
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: jax.config.values[name] for name in names}
-    for name, value in names.items():
-        jax.config.update(name, value)
+def _compiled_quickly():
+    """Compiles in a hurry where tests do not: the same few steps are trained often."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    jax.config.update(name, True)
     yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    jax.config.update(name, before)
 
 
 def context_of(path, plan=PLAN, model=MODEL):
