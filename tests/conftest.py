@@ -1,5 +1,6 @@
 """Strict mode for every test: shapes and types, dtypes, ranks, keys, warnings."""
 
+import gc
 import os
 import shutil
 import signal
@@ -8,9 +9,11 @@ from pathlib import Path
 # Before JAX is imported, for its processes too: tests compile much and run little.
 # The slow ones also pass with programs as they are used: .ci/run sets it to 0 for them.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# Half of their time, if they need not compile what they or earlier runs have compiled.
-PROGRAMS = Path(__file__).parent.parent / ".pytest_cache" / "d" / "programs"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
+# A quarter of their time: what they or earlier runs have compiled they need not compile.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    str(Path(__file__).parent.parent / ".pytest_cache" / "d" / "programs"),
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
@@ -44,13 +47,22 @@ jax.config.update("jax_num_cpu_devices", 4)
 MOST_PROGRAMS = 2 * 10**9
 """Bytes of programs that are kept; those of code that has changed are never used."""
 
+# Traces leave little to collect, and looking for it takes a fifteenth of the time.
+gc.set_threshold(50_000, 20, 50)
+
 
 def pytest_configure(config):
     """Before workers start: programs are kept until there are too many."""
-    if hasattr(config, "workerinput") or not PROGRAMS.exists():
+    programs = config.rootpath / ".pytest_cache" / "d" / "programs"
+    if hasattr(config, "workerinput") or not programs.exists():
         return
-    if sum(file.stat().st_size for file in PROGRAMS.iterdir()) > MOST_PROGRAMS:
-        shutil.rmtree(PROGRAMS)
+    if sum(file.stat().st_size for file in programs.iterdir()) > MOST_PROGRAMS:
+        shutil.rmtree(programs)
+
+
+def pytest_collection_finish():
+    """Modules and tests stay to the end: nobody need look at them again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

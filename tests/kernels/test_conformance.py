@@ -274,7 +274,9 @@ each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: 
 def marks(operation, execution):
     """Marks what the default suite has no time to compile."""
     is_long = execution == "pallas" or operation.name.startswith("rounded")
-    return [pytest.mark.slow] if is_long else []
+    # What it is made of is there by itself.
+    is_twice = execution == "switched" and operation.name.startswith("residual")
+    return [pytest.mark.slow] if is_long or is_twice else []
 
 
 each_execution = pytest.mark.parametrize(

@@ -78,8 +78,8 @@ ALGORITHMS = [
         },
     ),
     Row(Nsga2(population=16)),
-    Row(RegularizedEvolution(population=32, tournament=8, batch=16)),
-    Row(LocalSearch(batch=16)),
+    Row(RegularizedEvolution(population=32, tournament=8, batch=16), slow=True),
+    Row(LocalSearch(batch=16), slow=True),
     Row(
         # The quickest sampler: what is asked here does not depend on which.
         TuneSearcher(searcher=Optuna(sampler="nsga2", startup=16), batch=16),

@@ -11,6 +11,7 @@ from search.space import Choice
 from supernets.layers import ElasticBlock
 from tests.kernels.comparison import assert_close, assert_equal, normal, quick_jit
 from tests.supernets.toy import shapes
+from tests.variants import mainly
 
 TOKENS, WIDTH = 3, 4
 HEADS, FFN = Choice("heads", (1, 2)), Choice("ffn", (2, 3))
@@ -56,7 +57,7 @@ def run(graph, extents):
     return quick_jit(jax.grad(total, (0, 1), has_aux=True))
 
 
-@pytest.mark.parametrize("norm", ["rms", "layer"])
+@pytest.mark.parametrize("norm", mainly("layer", "rms"))
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("kind", EXTENTS)
 def test_a_skipped_layer_changes_nothing_even_if_it_is_not_a_number(norm, gate, kind):
@@ -101,7 +102,7 @@ ZEROS = {
 HALVES = {"heads": "attention", "ffn": "feed_forward"}
 
 
-@pytest.mark.parametrize("norm", ["rms", "layer"])
+@pytest.mark.parametrize("norm", mainly("rms", "layer"))
 @pytest.mark.parametrize("dropped", HALVES)
 @pytest.mark.parametrize("kind", ZEROS)
 def test_half_a_block_is_dropped_with_its_norm(norm, dropped, kind):

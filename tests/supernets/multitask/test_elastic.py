@@ -77,6 +77,7 @@ def test_a_task_may_be_called_as_a_method_of_mappings_is():
     assert_close(found, expected)
 
 
+@pytest.mark.slow
 def test_an_exit_gives_what_the_subnet_of_that_depth_does():
     spec = small_multi_task(depth=(1, 3), heads=(0, 2))
     genotype = spec.space().sample(1, np.random.default_rng(0))[0]

@@ -19,8 +19,9 @@ from tests.supernets.toy import (
     unweighted,
     with_weights,
 )
+from tests.variants import mainly
 
-each_pooling = pytest.mark.parametrize("pooling", ["mean", "token"])
+each_pooling = pytest.mark.parametrize("pooling", mainly("token", "mean"))
 
 
 def compiled(spec, run):
