@@ -9,7 +9,7 @@ from pathlib import Path
 # Before JAX is imported, for its processes too: tests compile much and run little.
 # The slow ones also pass with programs as they are used: .ci/run sets it to 0 for them.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# A quarter of their time: what they or earlier runs have compiled they need not compile.
+# A quarter of their time: what earlier runs have compiled need not be compiled.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(Path(__file__).parent.parent / ".pytest_cache" / "d" / "programs"),

@@ -271,11 +271,14 @@ OPERATIONS = [
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 
 
+COMPOSED = ("residual", "bidirectional")
+
+
 def marks(operation, execution):
     """Marks what the default suite has no time to compile."""
     is_long = execution == "pallas" or operation.name.startswith("rounded")
-    # What it is made of is there by itself.
-    is_twice = execution == "switched" and operation.name.startswith("residual")
+    # Most of it is another operation of the suite.
+    is_twice = execution == "switched" and operation.name.startswith(COMPOSED)
     return [pytest.mark.slow] if is_long or is_twice else []
 
 

@@ -449,6 +449,7 @@ def test_show_tells_what_training_needs(capsys, recipe):
     assert re.search(r"compiled step: \S+ MB of state and batch, \S+ MB", told)
 
 
+@pytest.mark.slow
 def test_show_tells_of_devices_that_are_not_here(capsys, recipe):
     assert code_of("show", recipe, "--train.parallel.fsdp", "8") == 0
     told = said(capsys)
@@ -482,6 +483,7 @@ experiment = nas.Experiment(
 """
 
 
+@pytest.mark.slow
 def test_show_tells_of_images_too(capsys, tmp_path):
     (tmp_path / "small_recipe.py").write_text(IMAGES)
     assert code_of("show", "small_recipe.py", "--data.shift", "1") == 0

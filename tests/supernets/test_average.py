@@ -105,6 +105,7 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_names_the_slot(
     )
 
 
+@pytest.mark.slow
 def test_norms_of_slots_are_those_of_their_shares():
     def norms(*weights):
         batch = Batch(*random_windows(0))

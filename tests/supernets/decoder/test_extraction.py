@@ -70,6 +70,7 @@ def test_halves_of_layers_are_dropped_the_same_in_every_way():
             assert_close(extracted(spec, architecture)(*given), first)
 
 
+@pytest.mark.slow
 def test_compiled_as_usual_the_network_cut_out_stands_alone():
     spec = small_decoder(group=2, heads=(2, 4), norm="layer")
     genotype = spec.space().sample(1, np.random.default_rng(1))[0]

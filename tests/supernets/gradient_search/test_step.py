@@ -63,7 +63,8 @@ def after(step, state, regime, *, start=0, stop=3, limits=LIMITS, seed=1):
     return state, metrics
 
 
-@pytest.mark.parametrize("regime", mainly(*REGIMES))
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", mainly(*REGIMES, mark=pytest.mark.long))
 def test_weights_move_in_the_regimes_that_train_them(regime):
     step, state = started(GradientSearch(regime=REGIMES[regime]))
     before = jax.tree.map(np.array, (state.architecture.logits, state.params))

@@ -31,7 +31,8 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("rule", mainly(*SPACES))
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", mainly(*SPACES, mark=pytest.mark.long))
 def test_a_subnet_is_the_same_masked_mixed_sliced_and_extracted(rule):
     assert_lawful(small_vision(depth_rule=rule, **SPACES[rule]), seed=0)
 
