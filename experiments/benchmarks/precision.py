@@ -270,7 +270,8 @@ def _gains(words: str, found: Mapping[str, Any]) -> str:
     return (
         f"| Best of {found['count']} assignments of bits to layers, {words}, loss "
         f"against layers alike within the same size | {mean} in the mean of "
-        f"{found['budgets']} sizes, {best} at best, {worst} at worst |"
+        f"{found['budgets']} sizes, {best} at best, {worst} at worst; as good or "
+        f"better at {found['budgets_at_least_as_good']} |"
     )
 
 
