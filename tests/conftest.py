@@ -53,6 +53,7 @@ gc.set_threshold(50_000, 20, 50)
 
 def pytest_configure(config):
     """Before workers start: programs are kept until there are too many."""
+    # Not those of a person who names a folder of their own.
     programs = config.rootpath / ".pytest_cache" / "d" / "programs"
     if hasattr(config, "workerinput") or not programs.exists():
         return

@@ -28,9 +28,7 @@ POLICY = Sandwich(random=1)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "execution", ["masked", pytest.param("switched", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("execution", ["masked", "switched"])
 def test_values_and_gradients_stay(execution):
     spec = small_decoder(width=(8,), heads=(2,), depth=(1, 2))
     space = spec.space()
