@@ -16,7 +16,8 @@ same data in the same order, with the same optimiser for as many steps, learn
 An elastic step makes a pass for each bit-width, as networks alone do in a step each.
 
 Then the elastic network of the first seed is asked for all assignments of bits to its
-layers. The search split chooses among them, and the test split tells what that gained.
+layers. The search split chooses among them, and the test split tells what that gained;
+chosen are bits that differ only where that is better by more than chance.
 Assignments by the importance of layers (arXiv 2406.17415) are told beside the mean of
 all orders of the same bits, and how well predictors that saw few assignments order the
 others (EQ-Net, Xu 2023, section 3.4). `--run` draws the front of a search over shape
@@ -61,7 +62,8 @@ SETTING = Setting(
     bits=(2, 3, 4, 6, 8),
     data=StdlibText(tokens=128),
     batch=8,
-    windows=384,
+    parts=12,
+    windows=32,
     optimizer=AdamW(learning_rate=4e-3),
 )
 
@@ -173,7 +175,7 @@ def summary(study: Study, joint: Mapping[str, Any] | None) -> dict[str, Any]:
         "seeds": list(seeds),
         "batch": setting.batch,
         "tokens": setting.data.tokens,
-        "windows": setting.windows,
+        "windows": setting.parts * setting.windows,
         "bits": list(setting.bits),
         "whole": [round(study.whole(seed)["16"], 5) for seed in seeds],
         "widths": {
@@ -268,7 +270,8 @@ def _gains(words: str, found: Mapping[str, Any]) -> str:
     changes = [-found[f"{which}_gain_percent"] for which in ("mean", "best", "worst")]
     mean, best, worst = (f"{change:+.1f}%" for change in changes)
     return (
-        f"| Best of {found['count']} assignments of bits to layers, {words}, loss "
+        f"| Best of {found['count']} assignments of bits to layers, {words}, where "
+        f"surely better (by {found['standard_errors']:g} standard errors), loss "
         f"against layers alike within the same size | {mean} in the mean of "
         f"{found['budgets']} sizes, {best} at best, {worst} at worst; as good or "
         f"better at {found['budgets_at_least_as_good']} |"

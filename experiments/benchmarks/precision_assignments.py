@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from search.pareto import non_dominated
 from search.predictors import Ensemble, GaussianProcess, Members, Predictor, Ridge
 from search.predictors.scores import kendall_tau
 from search.space import Genotypes, Space
@@ -28,6 +27,13 @@ LEARNT_FROM = 64
 DRAWS = 5
 """How often these are drawn anew."""
 
+STANDARD_ERRORS = 3.0
+"""How certain it has to be that mixed bits are better than layers alike.
+
+The best of hundreds of assignments looks better than it is, and is looked for under
+some twenty budgets: with three, chance decides under few of them if any.
+"""
+
 Losses = Float[np.ndarray, " assignments"]
 
 
@@ -38,14 +44,20 @@ class Assignments:
     Attributes:
         bits: Of each layer.
         sizes: Of the packed network, in megabytes.
-        search: Losses on the split that assignments are chosen by.
+        parts: Losses on two or more parts, of one size, of the split that assignments
+            are chosen by.
         test: Losses on the split that chosen ones are told by.
     """
 
     bits: Int[np.ndarray, "assignments layers"]
     sizes: Float[np.ndarray, " assignments"]
-    search: Losses
+    parts: Float[np.ndarray, "assignments parts"]
     test: Losses
+
+    @property
+    def search(self) -> Losses:
+        """Losses on the split that assignments are chosen by."""
+        return self.parts.mean(1)
 
     @property
     def uniform(self) -> Bool[np.ndarray, " assignments"]:
@@ -56,19 +68,29 @@ class Assignments:
         """Returns the row of one of them."""
         return int(np.flatnonzero((self.bits == np.asarray(bits)).all(1))[0])
 
-    def front(self) -> Int[np.ndarray, " front"]:
-        """Returns rows that no other beats on the search split, smallest first."""
-        rows = np.flatnonzero(
-            non_dominated(np.stack([self.sizes, self.search], axis=1))
-        )
-        return rows[np.argsort(self.sizes[rows], kind="stable")]
+    def front(self) -> list[int]:
+        """Returns rows that are chosen under some budget, smallest first."""
+        chosen = set(map(self.chosen_within, np.unique(self.sizes)))
+        return sorted(chosen, key=lambda row: self.sizes[row])
 
-    def best_within(
-        self, budget: float, among: Bool[np.ndarray, " assignments"]
-    ) -> int:
-        """Returns the row of the best on the search split that is small enough."""
-        allowed = among & (self.sizes <= budget * (1 + 1e-9))
+    def alike_within(self, budget: float) -> int:
+        """Returns the row of the best of layers alike that is small enough."""
+        allowed = self.uniform & self._small(budget)
         return int(np.argmin(np.where(allowed, self.search, np.inf)))
+
+    def chosen_within(self, budget: float) -> int:
+        """Returns the row that is surest to be better than layers alike.
+
+        That is the one of the largest gain less `STANDARD_ERRORS` standard errors of
+        it, over parts of the search split; layers alike if there is no such gain.
+        """
+        gains = self.parts[self.alike_within(budget)] - self.parts
+        errors = gains.std(axis=1, ddof=1) / np.sqrt(gains.shape[1])
+        sure = gains.mean(1) - STANDARD_ERRORS * errors
+        return int(np.argmax(np.where(self._small(budget), sure, -np.inf)))
+
+    def _small(self, budget: float) -> Bool[np.ndarray, " assignments"]:
+        return self.sizes <= budget * (1 + 1e-9)
 
 
 def budgets(found: Assignments) -> list[dict[str, float]]:
@@ -76,12 +98,9 @@ def budgets(found: Assignments) -> list[dict[str, float]]:
 
     Mixed and uniform bits are chosen by the search split; losses are of the test split.
     """
-    sizes = np.unique(found.sizes)
-    everything = np.ones_like(found.uniform)
     rows = []
-    for size in sizes:
-        mixed = found.best_within(size, everything)
-        same = found.best_within(size, found.uniform)
+    for size in np.unique(found.sizes):
+        mixed, same = found.chosen_within(size), found.alike_within(size)
         rows.append(
             {
                 "size_mb": float(size),
@@ -100,7 +119,7 @@ def at_uniform_sizes(found: Assignments) -> dict[str, float]:
     """
     gains = {}
     for row in np.flatnonzero(found.uniform)[1:]:
-        mixed = found.best_within(found.sizes[row], np.ones_like(found.uniform))
+        mixed = found.chosen_within(found.sizes[row])
         gain = _percent(found.test[row], found.test[mixed])
         gains[str(int(found.bits[row, 0]))] = gain
     return gains
@@ -197,11 +216,12 @@ def told(
     return {
         "count": len(found.sizes),
         "uniform": points(np.flatnonzero(found.uniform).tolist()),
-        "front": points(found.front().tolist()),
+        "front": points(found.front()),
         "all": {
             "size_mb": np.round(found.sizes, 6).tolist(),
             "loss": np.round(found.test, 5).tolist(),
         },
+        "standard_errors": STANDARD_ERRORS,
         "budgets": len(every),
         "budgets_at_least_as_good": int((gains >= 0).sum()),
         "worst_gain_percent": float(gains.min()),

@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
 
 from kernels.quantization.scheme import FLOAT_WIDTH
 from nas import AdamW, Decoder, StdlibText
@@ -22,9 +24,6 @@ from supernets.quantization.precision import WEIGHT_BITS, Mechanism, Precision
 from supernets.training import TrainState, TrainStep, initial_state, make_train_step
 from supernets.weights import Params
 
-AT_ONCE = 32
-"""Windows that are evaluated at once; more take memory, not less time."""
-
 CALIBRATION_WINDOWS = 32
 """Windows of the training text on which scales and layers are judged."""
 
@@ -38,7 +37,8 @@ class Setting:
         bits: Choices of the bits of each layer's weights, ascending; without 16.
         data: What it learns.
         batch: Windows in a step.
-        windows: Windows of each split that losses are means over.
+        parts: Parts of each split that losses are means over, of other files.
+        windows: Windows of each part; more at once take memory, not less time.
         optimizer: Of either half of a training; each begins anew.
     """
 
@@ -46,6 +46,7 @@ class Setting:
     bits: tuple[int, ...]
     data: StdlibText
     batch: int
+    parts: int
     windows: int
     optimizer: AdamW
 
@@ -172,19 +173,30 @@ class Trainer:
         mechanism: Mechanism = "learned",
     ) -> list[float]:
         """Returns the loss of each assignment of bits on a split, in nats per byte."""
-        count = self.setting.windows
-        data = self.setting.data.fixed(split, count)
-        evaluate = self._evaluate(
-            self.setting.precise(whole=whole, mechanism=mechanism)
-        )
+        model = self.setting.precise(whole=whole, mechanism=mechanism)
+        return self.losses_of_parts(params, genotypes, split, model).mean(1).tolist()
+
+    def losses_of_parts(
+        self, params: Params, genotypes: Genotypes, split: Split, model: Decoder
+    ) -> Float[np.ndarray, "assignments parts"]:
+        """Returns the same on each part of a split.
+
+        Args:
+            params: Of the network.
+            genotypes: Assignments of bits.
+            split: Of the data.
+            model: As `Setting.precise` returns it.
+        """
+        shape = self.setting.parts, self.setting.windows
+        data = self.setting.data.fixed(split, math.prod(shape))
+        evaluate = self._evaluate(model)
 
         def part(rows: np.ndarray) -> np.ndarray:
             taken = jax.tree.map(functools.partial(np.take, indices=rows, axis=0), data)
             return evaluate(params, genotypes, *taken)["loss"]
 
-        parts = np.array_split(np.arange(count), -(-count // AT_ONCE))
-        shares = [len(rows) / count for rows in parts]
-        return np.average([part(r) for r in parts], axis=0, weights=shares).tolist()
+        windows = np.arange(math.prod(shape)).reshape(shape)
+        return np.stack([part(rows) for rows in windows], axis=1)
 
     def of_widths(
         self,

@@ -25,7 +25,7 @@ from nas.config import encode
 from supernets.losses.losses import Losses
 from supernets.policies.matformer import MatFormer
 from supernets.policies.sandwich import Sandwich
-from supernets.quantization.layer_scores import score_layers
+from supernets.quantization.layer_scores import LayerScores, score_layers
 from supernets.weights import Params, set_weights
 
 ALL_WIDTHS = MatFormer(axis="weight_bits", granularities="all")
@@ -81,6 +81,7 @@ class Study:
             "bits": list(self.setting.bits),
             "data": self.setting.data.digest(),
             "batch": self.setting.batch,
+            "parts": self.setting.parts,
             "windows": self.setting.windows,
             "optimizer": encode(self.setting.optimizer),
             "steps": self.steps,
@@ -172,23 +173,37 @@ class Study:
         key = {"assignments": self.seeds[0]}
         if name == "mixed":
             key |= {"policy": encode(self.mixed)}
-        return self._kept(key, lambda: self._assigned(name))
+        kept = self._kept(key, lambda: self._evaluated(name))
+        arrays = {field: np.asarray(values) for field, values in kept.items()}
+        scores = LayerScores(arrays.pop("modification"), arrays.pop("outliers"))
+        found = Assignments(**arrays)
+        space = self.setting.precise().space()
+        return told(found, scores, rank_correlations(space, space.enumerate(), found))
 
-    def _assigned(self, name: Network) -> Found:
+    def _evaluated(self, name: Network) -> Found:
+        """Returns what is known of every assignment and layer."""
         seed, trainer, unit = self.seeds[0], self.trainer, self.setting.data
         model = self.setting.precise()
         params = self._elastic(seed) if name == "elastic" else self._mixed(seed)
         space = model.space()
         genotypes = space.enumerate()
         costs = model.costs(genotypes, batch=1, example=unit.example)
-        search, test = (
-            np.asarray(trainer.losses(params, genotypes, split)) / unit.nats_per_unit
+        parts, test = (
+            trainer.losses_of_parts(params, genotypes, split, model)
+            / unit.nats_per_unit
             for split in ("search", "test")
         )
-        found = Assignments(bits_of(space, genotypes), costs["size_mb"], search, test)
         inputs = trainer.calibration_inputs(seed)
         scores = score_layers(trainer.network(model), space, params, inputs)
-        return told(found, scores, rank_correlations(space, genotypes, found))
+        found = {
+            "bits": bits_of(space, genotypes),
+            "sizes": costs["size_mb"],
+            "parts": parts,
+            "test": test.mean(1),
+            "modification": scores.modification,
+            "outliers": scores.outliers,
+        }
+        return {field: values.tolist() for field, values in found.items()}
 
     @functools.cache  # noqa: B019 - a study lives as long as the process
     def _start(self, seed: int) -> Params:

@@ -45,7 +45,8 @@ TINY = Setting(
     bits=(2, 4, 8),
     data=StdlibText(tokens=16),
     batch=2,
-    windows=4,
+    parts=2,
+    windows=2,
     optimizer=AdamW(),
 )
 
@@ -75,13 +76,13 @@ class FakeTrainer(Trainer):
     def rounded(self, params, *_, **__):
         return f"{params}, rounded"
 
-    def losses(self, params, genotypes, split, *, whole=False, mechanism="learned"):
-        space = self.setting.precise(whole=whole, mechanism=mechanism).space()
-        bits = bits_of(space, genotypes).astype(float)
+    def losses_of_parts(self, params, genotypes, split, model):
+        bits = bits_of(model.space(), genotypes).astype(float)
         worse = 0.1 if "rounded" in params else 0.0
         # The first layer wants bits more than the second.
         costs = (0.3 + worse) / bits[:, 0] + (0.1 + worse) / bits[:, 1]
-        return (1.0 + costs + 0.01 * (split == "test")).tolist()
+        losses = 1.0 + costs + 0.01 * (split == "test")
+        return np.stack([losses - 0.1, losses + 0.1], axis=1)
 
 
 @pytest.fixture(autouse=True)
@@ -164,13 +165,16 @@ def assignments():
     """All bits of two layers; the second layer's bits hardly matter."""
     bits = np.asarray([(a, b) for a in (2, 4, 8) for b in (2, 4, 8)], np.int32)
     losses = 1.0 + 1.0 / bits[:, 0] + 0.1 / bits[:, 1]
-    return Assignments(bits, bits.sum(1) / 10, losses, losses + 0.5)
+    parts = np.stack([losses - 0.2, losses, losses + 0.2], axis=1)
+    return Assignments(bits, bits.sum(1) / 10, parts, losses + 0.5)
 
 
 def test_the_front_is_of_the_split_that_is_searched():
     found = assignments()
     assert found.bits[found.uniform].tolist() == [[2, 2], [4, 4], [8, 8]]
-    front = found.bits[found.front()].tolist()
+    rows = found.front()
+    assert found.sizes[rows].tolist() == sorted(found.sizes[rows])
+    front = found.bits[rows].tolist()
     assert front[0] == [2, 2]
     assert front[-1] == [8, 8]
     assert [2, 8] not in front
@@ -189,6 +193,39 @@ def test_mixed_bits_gain_where_layers_differ():
     expected = 100 * (ten["uniform"] / ten["mixed"] - 1)
     assert ten["gain_percent"] == pytest.approx(expected)
     assert at_uniform_sizes(found) == {"4": pytest.approx(0.0), "8": pytest.approx(0.0)}
+
+
+def test_mixed_bits_are_chosen_only_where_that_is_more_than_chance():
+    bits = np.asarray([(2, 2), (4, 2), (2, 4), (4, 4)], np.int32)
+    gains = np.asarray(
+        [
+            [0.0, 0.0, 0.0, 0.0],
+            # In the mean better than the next one; its parts do not agree.
+            [0.9, -0.1, 0.8, -0.2],
+            [0.1, 0.11, 0.1, 0.09],
+            [0.2, 0.2, 0.2, 0.2],
+        ]
+    )
+    found = Assignments(bits, bits.sum(1) / 10, 2.0 - gains, np.asarray([2.0] * 4))
+    assert found.search[1] < found.search[2]
+    assert found.bits[found.chosen_within(0.6)].tolist() == [2, 4]
+    assert found.bits[found.chosen_within(0.8)].tolist() == [4, 4]
+    assert found.bits[found.front()].tolist() == [[2, 2], [2, 4], [4, 4]]
+    unsure = dataclasses.replace(found, parts=2.0 - gains * [[1], [1], [0], [1]])
+    assert unsure.bits[unsure.chosen_within(0.6)].tolist() == [2, 2]
+    assert unsure.bits[unsure.front()].tolist() == [[2, 2], [4, 4]]
+
+
+def test_losses_are_means_over_parts_of_equal_size():
+    trainer = Trainer(TINY, 2)
+    network = TINY.precise().build(rngs=nnx.Rngs(0))
+    params, space = nnx.state(network, nnx.Param), TINY.precise().space()
+    rows = np.stack([space.largest, space.smallest])
+    apart = trainer.losses_of_parts(params, rows, "search", TINY.precise())
+    assert apart.shape == (2, 2)
+    whole = dataclasses.replace(TINY, parts=1, windows=4)
+    together = Trainer(whole, 2).losses(params, rows, "search")
+    assert apart.mean(1) == pytest.approx(np.asarray(together), rel=1e-6)
 
 
 def sizes():
@@ -211,7 +248,8 @@ def test_predictors_order_what_they_did_not_learn_from():
     genotypes = space.enumerate()
     bits = bits_of(space, genotypes)
     losses = 1.0 + (1.0 / bits).sum(1)
-    found = Assignments(bits, bits.sum(1) / 10, losses, losses)
+    parts = np.stack([losses, losses], axis=1)
+    found = Assignments(bits, bits.sum(1) / 10, parts, losses)
     taus = rank_correlations(space, genotypes, found)
     assert {len(values) for values in taus.values()} == {5}
     assert min(map(min, taus.values())) > 0.7
