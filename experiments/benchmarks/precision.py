@@ -16,13 +16,13 @@ same data in the same order, with the same optimiser for as many steps, learn
 An elastic step makes a pass for each bit-width, as networks alone do in a step each.
 
 Then the elastic network of the first seed is asked for all assignments of bits to its
-layers. The search split chooses among them, and the test split tells what that gained;
-chosen are bits that differ only where that is better by more than chance.
-Assignments by the importance of layers (arXiv 2406.17415) are told beside the mean of
-all orders of the same bits, and how well predictors that saw few assignments order the
-others (EQ-Net, Xu 2023, section 3.4). `--run` draws the front of a search over shape
-and bits too, such as that of `experiments.elastic_bits_lm`; that network had other
-sizes and steps.
+layers. The search split chooses among them: the best under each size are compared once
+more, on more text, and bits that differ are chosen only where they are surely better.
+The test split tells what that gained. Assignments by the importance of layers (arXiv
+2406.17415) are told beside the mean of all orders of the same bits, and how well
+predictors that saw few assignments order the others (EQ-Net, Xu 2023, section 3.4).
+`--run` draws the front of a search over shape and bits too, such as that of
+`experiments.elastic_bits_lm`; that network had other sizes and steps.
 
 Writes `experiments/results/precision.json` and `precision.png`. What is finished is
 kept in `runs/precision`: the same line goes on where a killed one stopped.
@@ -62,8 +62,8 @@ SETTING = Setting(
     bits=(2, 3, 4, 6, 8),
     data=StdlibText(tokens=128),
     batch=8,
-    parts=12,
-    windows=32,
+    windows=384,
+    final=2048,
     optimizer=AdamW(learning_rate=4e-3),
 )
 
@@ -175,7 +175,8 @@ def summary(study: Study, joint: Mapping[str, Any] | None) -> dict[str, Any]:
         "seeds": list(seeds),
         "batch": setting.batch,
         "tokens": setting.data.tokens,
-        "windows": setting.parts * setting.windows,
+        "windows": setting.windows,
+        "final_windows": setting.final,
         "bits": list(setting.bits),
         "whole": [round(study.whole(seed)["16"], 5) for seed in seeds],
         "widths": {

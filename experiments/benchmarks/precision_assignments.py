@@ -27,11 +27,20 @@ LEARNT_FROM = 64
 DRAWS = 5
 """How often these are drawn anew."""
 
+FINALISTS = 4
+"""How many assignments are compared once more for each budget.
+
+The best of hundreds looks better than it is, until other text is looked at.
+"""
+
+PARTS = 8
+"""Parts of that text. Each is longer than all files but the longest: windows of a file
+gain or lose together, so that smaller parts would agree more than other files do."""
+
 STANDARD_ERRORS = 3.0
 """How certain it has to be that mixed bits are better than layers alike.
 
-The best of hundreds of assignments looks better than it is, and is looked for under
-some twenty budgets: with three, chance decides under few of them if any.
+There are some twenty budgets: with three, chance decides under few of them if any.
 """
 
 Losses = Float[np.ndarray, " assignments"]
@@ -44,25 +53,23 @@ class Assignments:
     Attributes:
         bits: Of each layer.
         sizes: Of the packed network, in megabytes.
-        parts: Losses on two or more parts, of one size, of the split that assignments
-            are chosen by.
+        search: Losses on the split that assignments are chosen by.
         test: Losses on the split that chosen ones are told by.
+        finalists: Rows that were compared once more, ascending.
+        parts: Their losses on parts, of one size, of more of the search split.
     """
 
     bits: Int[np.ndarray, "assignments layers"]
     sizes: Float[np.ndarray, " assignments"]
-    parts: Float[np.ndarray, "assignments parts"]
+    search: Losses
     test: Losses
-
-    @property
-    def search(self) -> Losses:
-        """Losses on the split that assignments are chosen by."""
-        return self.parts.mean(1)
+    finalists: Int[np.ndarray, " finalists"]
+    parts: Float[np.ndarray, "finalists parts"]
 
     @property
     def uniform(self) -> Bool[np.ndarray, " assignments"]:
         """Which have the same bits in all layers."""
-        return (self.bits == self.bits[:, :1]).all(1)
+        return _uniform(self.bits)
 
     def row_of(self, bits: Sequence[int]) -> int:
         """Returns the row of one of them."""
@@ -75,22 +82,56 @@ class Assignments:
 
     def alike_within(self, budget: float) -> int:
         """Returns the row of the best of layers alike that is small enough."""
-        allowed = self.uniform & self._small(budget)
-        return int(np.argmin(np.where(allowed, self.search, np.inf)))
+        return int(self.finalists[self._alike_within(budget)])
 
     def chosen_within(self, budget: float) -> int:
         """Returns the row that is surest to be better than layers alike.
 
-        That is the one of the largest gain less `STANDARD_ERRORS` standard errors of
-        it, over parts of the search split; layers alike if there is no such gain.
+        That is the finalist of the largest gain less `STANDARD_ERRORS` standard errors
+        of it, over the parts; layers alike if there is no such gain.
         """
-        gains = self.parts[self.alike_within(budget)] - self.parts
+        gains = self.parts[self._alike_within(budget)] - self.parts
         errors = gains.std(axis=1, ddof=1) / np.sqrt(gains.shape[1])
         sure = gains.mean(1) - STANDARD_ERRORS * errors
-        return int(np.argmax(np.where(self._small(budget), sure, -np.inf)))
+        allowed = _small(self.sizes[self.finalists], budget)
+        return int(self.finalists[np.argmax(np.where(allowed, sure, -np.inf))])
 
-    def _small(self, budget: float) -> Bool[np.ndarray, " assignments"]:
-        return self.sizes <= budget * (1 + 1e-9)
+    def _alike_within(self, budget: float) -> int:
+        rows = self.finalists
+        allowed = self.uniform[rows] & _small(self.sizes[rows], budget)
+        return int(np.argmin(np.where(allowed, self.parts.mean(1), np.inf)))
+
+
+def finalists(
+    bits: Int[np.ndarray, "assignments layers"],
+    sizes: Float[np.ndarray, " assignments"],
+    search: Losses,
+) -> Int[np.ndarray, " finalists"]:
+    """Returns the rows that are best under some budget, and those of layers alike.
+
+    Args:
+        bits: Of each layer.
+        sizes: Of the packed network.
+        search: Losses.
+    """
+    rows = set(np.flatnonzero(_uniform(bits)).tolist())
+    for size in np.unique(sizes):
+        small = np.flatnonzero(_small(sizes, size))
+        best = small[np.argsort(search[small], kind="stable")[:FINALISTS]]
+        rows.update(best.tolist())
+    return np.asarray(sorted(rows))
+
+
+def _uniform(
+    bits: Int[np.ndarray, "assignments layers"],
+) -> Bool[np.ndarray, " assignments"]:
+    return (bits == bits[:, :1]).all(1)
+
+
+def _small(
+    sizes: Float[np.ndarray, " rows"], budget: float
+) -> Bool[np.ndarray, " rows"]:
+    return sizes <= budget * (1 + 1e-9)
 
 
 def budgets(found: Assignments) -> list[dict[str, float]]:
@@ -221,6 +262,7 @@ def told(
             "size_mb": np.round(found.sizes, 6).tolist(),
             "loss": np.round(found.test, 5).tolist(),
         },
+        "finalists": len(found.finalists),
         "standard_errors": STANDARD_ERRORS,
         "budgets": len(every),
         "budgets_at_least_as_good": int((gains >= 0).sum()),

@@ -24,6 +24,9 @@ from supernets.quantization.precision import WEIGHT_BITS, Mechanism, Precision
 from supernets.training import TrainState, TrainStep, initial_state, make_train_step
 from supernets.weights import Params
 
+AT_ONCE = 32
+"""Windows that are evaluated at once; more take memory, not less time."""
+
 CALIBRATION_WINDOWS = 32
 """Windows of the training text on which scales and layers are judged."""
 
@@ -37,8 +40,9 @@ class Setting:
         bits: Choices of the bits of each layer's weights, ascending; without 16.
         data: What it learns.
         batch: Windows in a step.
-        parts: Parts of each split that losses are means over, of other files.
-        windows: Windows of each part; more at once take memory, not less time.
+        windows: Windows of each split that losses are means over.
+        final: Windows of the search split that the best assignments of bits are
+            compared on once more.
         optimizer: Of either half of a training; each begins anew.
     """
 
@@ -46,8 +50,8 @@ class Setting:
     bits: tuple[int, ...]
     data: StdlibText
     batch: int
-    parts: int
     windows: int
+    final: int
     optimizer: AdamW
 
     def precise(
@@ -174,29 +178,40 @@ class Trainer:
     ) -> list[float]:
         """Returns the loss of each assignment of bits on a split, in nats per byte."""
         model = self.setting.precise(whole=whole, mechanism=mechanism)
-        return self.losses_of_parts(params, genotypes, split, model).mean(1).tolist()
+        count = self.setting.windows
+        by_part = self.losses_of_parts(params, genotypes, split, model, count)
+        return by_part[:, 0].tolist()
 
     def losses_of_parts(
-        self, params: Params, genotypes: Genotypes, split: Split, model: Decoder
+        self,
+        params: Params,
+        genotypes: Genotypes,
+        split: Split,
+        model: Decoder,
+        windows: int,
+        parts: int = 1,
     ) -> Float[np.ndarray, "assignments parts"]:
-        """Returns the same on each part of a split.
+        """Returns the same for parts of a split that follow each other.
 
         Args:
             params: Of the network.
             genotypes: Assignments of bits.
             split: Of the data.
             model: As `Setting.precise` returns it.
+            windows: How many, of all parts.
+            parts: How many; they divide the windows.
         """
-        shape = self.setting.parts, self.setting.windows
-        data = self.setting.data.fixed(split, math.prod(shape))
+        data = self.setting.data.fixed(split, windows)
         evaluate = self._evaluate(model)
 
-        def part(rows: np.ndarray) -> np.ndarray:
+        def piece(rows: np.ndarray) -> np.ndarray:
             taken = jax.tree.map(functools.partial(np.take, indices=rows, axis=0), data)
             return evaluate(params, genotypes, *taken)["loss"]
 
-        windows = np.arange(math.prod(shape)).reshape(shape)
-        return np.stack([part(rows) for rows in windows], axis=1)
+        at_once = math.gcd(windows // parts, AT_ONCE)
+        pieces = np.arange(windows).reshape(-1, at_once)
+        losses = np.stack([piece(rows) for rows in pieces], axis=1)
+        return losses.reshape(len(genotypes), parts, -1).mean(2)
 
     def of_widths(
         self,

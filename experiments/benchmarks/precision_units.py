@@ -13,8 +13,10 @@ from rich.console import Console
 
 from experiments.benchmarks.policies_units import Cache
 from experiments.benchmarks.precision_assignments import (
+    PARTS,
     Assignments,
     bits_of,
+    finalists,
     rank_correlations,
     told,
 )
@@ -81,8 +83,8 @@ class Study:
             "bits": list(self.setting.bits),
             "data": self.setting.data.digest(),
             "batch": self.setting.batch,
-            "parts": self.setting.parts,
             "windows": self.setting.windows,
+            "final": self.setting.final,
             "optimizer": encode(self.setting.optimizer),
             "steps": self.steps,
             "policy": encode(self.policy),
@@ -188,18 +190,24 @@ class Study:
         space = model.space()
         genotypes = space.enumerate()
         costs = model.costs(genotypes, batch=1, example=unit.example)
-        parts, test = (
-            trainer.losses_of_parts(params, genotypes, split, model)
-            / unit.nats_per_unit
+        search, test = (
+            np.asarray(trainer.losses(params, genotypes, split)) / unit.nats_per_unit
             for split in ("search", "test")
+        )
+        bits, sizes = bits_of(space, genotypes), costs["size_mb"]
+        rows = finalists(bits, sizes, search)
+        parts = trainer.losses_of_parts(
+            params, genotypes[rows], "search", model, self.setting.final, PARTS
         )
         inputs = trainer.calibration_inputs(seed)
         scores = score_layers(trainer.network(model), space, params, inputs)
         found = {
-            "bits": bits_of(space, genotypes),
-            "sizes": costs["size_mb"],
-            "parts": parts,
-            "test": test.mean(1),
+            "bits": bits,
+            "sizes": sizes,
+            "search": search,
+            "test": test,
+            "finalists": rows,
+            "parts": parts / unit.nats_per_unit,
             "modification": scores.modification,
             "outliers": scores.outliers,
         }

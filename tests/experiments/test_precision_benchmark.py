@@ -1,6 +1,7 @@
 """The precision benchmark: what it compares, and that it goes on where it stopped."""
 
 import dataclasses
+import itertools
 import json
 import sys
 
@@ -18,6 +19,7 @@ from experiments.benchmarks.precision_assignments import (
     bits_of,
     budgets,
     by_importance,
+    finalists,
     rank_correlations,
     told,
 )
@@ -35,6 +37,7 @@ from nas import AdamW, Decoder, Losses, StdlibText
 from nas.errors import UsageError
 from nas.report import drawing
 from nas.rundir import RunDirectory, write_json
+from supernets.evaluation import make_evaluate
 from supernets.policies.policy import Moment, Subnets
 from supernets.quantization.layer_scores import LayerScores
 
@@ -45,8 +48,8 @@ TINY = Setting(
     bits=(2, 4, 8),
     data=StdlibText(tokens=16),
     batch=2,
-    parts=2,
-    windows=2,
+    windows=4,
+    final=16,
     optimizer=AdamW(),
 )
 
@@ -76,13 +79,13 @@ class FakeTrainer(Trainer):
     def rounded(self, params, *_, **__):
         return f"{params}, rounded"
 
-    def losses_of_parts(self, params, genotypes, split, model):
+    def losses_of_parts(self, params, genotypes, split, model, windows, parts=1):
         bits = bits_of(model.space(), genotypes).astype(float)
         worse = 0.1 if "rounded" in params else 0.0
         # The first layer wants bits more than the second.
         costs = (0.3 + worse) / bits[:, 0] + (0.1 + worse) / bits[:, 1]
-        losses = 1.0 + costs + 0.01 * (split == "test")
-        return np.stack([losses - 0.1, losses + 0.1], axis=1)
+        losses = 1.0 + costs + 0.01 * (split == "test") - 0.001 * (windows > 4)
+        return np.stack([losses] * parts, axis=1)
 
 
 @pytest.fixture(autouse=True)
@@ -165,8 +168,14 @@ def assignments():
     """All bits of two layers; the second layer's bits hardly matter."""
     bits = np.asarray([(a, b) for a in (2, 4, 8) for b in (2, 4, 8)], np.int32)
     losses = 1.0 + 1.0 / bits[:, 0] + 0.1 / bits[:, 1]
-    parts = np.stack([losses - 0.2, losses, losses + 0.2], axis=1)
-    return Assignments(bits, bits.sum(1) / 10, parts, losses + 0.5)
+    return assignments_of(bits, losses, losses + 0.5)
+
+
+def assignments_of(bits, search, test):
+    """They differ by nothing but chance that all share."""
+    parts = np.stack([search - 0.2, search, search + 0.2], axis=1)
+    rows = np.arange(len(bits))
+    return Assignments(bits, bits.sum(1) / 10, search, test, rows, parts)
 
 
 def test_the_front_is_of_the_split_that_is_searched():
@@ -206,26 +215,50 @@ def test_mixed_bits_are_chosen_only_where_that_is_more_than_chance():
             [0.2, 0.2, 0.2, 0.2],
         ]
     )
-    found = Assignments(bits, bits.sum(1) / 10, 2.0 - gains, np.asarray([2.0] * 4))
+    found = assignments_of(bits, 2.0 - gains.mean(1), np.full(4, 2.0))
+    found = dataclasses.replace(found, parts=2.0 - gains)
     assert found.search[1] < found.search[2]
     assert found.bits[found.chosen_within(0.6)].tolist() == [2, 4]
     assert found.bits[found.chosen_within(0.8)].tolist() == [4, 4]
     assert found.bits[found.front()].tolist() == [[2, 2], [2, 4], [4, 4]]
-    unsure = dataclasses.replace(found, parts=2.0 - gains * [[1], [1], [0], [1]])
-    assert unsure.bits[unsure.chosen_within(0.6)].tolist() == [2, 2]
-    assert unsure.bits[unsure.front()].tolist() == [[2, 2], [4, 4]]
+    rows = np.asarray([0, 1, 3])
+    without = dataclasses.replace(found, finalists=rows, parts=found.parts[rows])
+    assert without.bits[without.chosen_within(0.6)].tolist() == [2, 2]
+    assert without.bits[without.front()].tolist() == [[2, 2], [4, 4]]
+
+
+def test_finalists_are_the_best_under_every_budget_and_layers_alike():
+    bits = np.asarray(list(itertools.product((2, 4, 8), repeat=3)), np.int32)
+    sizes = bits.sum(1) / 10
+    losses = np.random.default_rng(0).random(len(bits))
+    rows = finalists(bits, sizes, losses)
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert {0, 13, 26} <= set(rows.tolist())
+    for size in sizes:
+        small = sizes <= size
+        best = np.sort(losses[small])[:4]
+        assert set(best) <= set(losses[rows])
+    assert len(rows) < len(bits)
 
 
 def test_losses_are_means_over_parts_of_equal_size():
     trainer = Trainer(TINY, 2)
-    network = TINY.precise().build(rngs=nnx.Rngs(0))
-    params, space = nnx.state(network, nnx.Param), TINY.precise().space()
-    rows = np.stack([space.largest, space.smallest])
-    apart = trainer.losses_of_parts(params, rows, "search", TINY.precise())
+    model = TINY.precise()
+    params = nnx.state(model.build(rngs=nnx.Rngs(0)), nnx.Param)
+    rows = np.stack([model.space().largest, model.space().smallest])
+    apart = trainer.losses_of_parts(params, rows, "search", model, 4, 2)
     assert apart.shape == (2, 2)
-    whole = dataclasses.replace(TINY, parts=1, windows=4)
-    together = Trainer(whole, 2).losses(params, rows, "search")
+    together = trainer.losses(params, rows, "search")
     assert apart.mean(1) == pytest.approx(np.asarray(together), rel=1e-6)
+    first, last = (part["loss"] for part in halves(trainer, params, rows, model))
+    assert apart == pytest.approx(np.stack([first, last], axis=1), rel=1e-6)
+
+
+def halves(trainer, params, rows, model):
+    evaluate = make_evaluate(trainer.network(model), model.space())
+    inputs, targets = TINY.data.fixed("search", 4)
+    for half in (slice(0, 2), slice(2, 4)):
+        yield evaluate(params, rows, inputs[half], targets[half])
 
 
 def sizes():
@@ -248,8 +281,7 @@ def test_predictors_order_what_they_did_not_learn_from():
     genotypes = space.enumerate()
     bits = bits_of(space, genotypes)
     losses = 1.0 + (1.0 / bits).sum(1)
-    parts = np.stack([losses, losses], axis=1)
-    found = Assignments(bits, bits.sum(1) / 10, parts, losses)
+    found = assignments_of(bits, losses, losses)
     taus = rank_correlations(space, genotypes, found)
     assert {len(values) for values in taus.values()} == {5}
     assert min(map(min, taus.values())) > 0.7
