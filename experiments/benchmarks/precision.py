@@ -268,8 +268,9 @@ def _assigned(results: Mapping[str, Any]) -> list[str]:
 
 def _gains(words: str, found: Mapping[str, Any]) -> str:
     """Returns the line of what mixed bits gain over the same in all layers."""
-    changes = [-found[f"{which}_gain_percent"] for which in ("mean", "best", "worst")]
-    mean, best, worst = (f"{change:+.1f}%" for change in changes)
+    gains = (found[f"{which}_gain_percent"] for which in ("mean", "best", "worst"))
+    # Not the negative: no gain is no change, not one of -0.0.
+    mean, best, worst = (f"{0.0 - gain:+.1f}%" for gain in gains)
     return (
         f"| Best of {found['count']} assignments of bits to layers, {words}, where "
         f"surely better (by {found['standard_errors']:g} standard errors), loss "
