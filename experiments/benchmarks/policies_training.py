@@ -1,7 +1,6 @@
 """One training loop for supernets and for networks alone, and what its steps take."""
 
 import dataclasses
-import functools
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from experiments.benchmarks.window_losses import AT_ONCE, losses_of_parts
 from nas import AdamW, Decoder, Phase, StdlibText
 from nas.data.dataset import Split
 from nas.forecast import mean_work
@@ -26,9 +26,6 @@ from supernets.training import TrainState, TrainStep, initial_state, make_train_
 from supernets.weights import Params
 
 SPLITS: tuple[Split, ...] = ("search", "test")
-
-AT_ONCE = 32
-"""Windows that are evaluated at once; more take memory, not less time."""
 
 PROBES = 12
 """Steps of a plan that are timed for all of them."""
@@ -185,15 +182,9 @@ class Trainer:
         return {split: self._mean(params, genotypes, split) for split in SPLITS}
 
     def _mean(self, params: Params, genotypes: Genotypes, split: Split) -> list[float]:
-        count = self.setting.windows
-        data = self.setting.data.fixed(split, count)
-
-        def part(rows: np.ndarray) -> np.ndarray:
-            taken = jax.tree.map(functools.partial(np.take, indices=rows, axis=0), data)
-            return self._evaluate(params, genotypes, *taken)["loss"]
-
-        parts = np.array_split(np.arange(count), -(-count // AT_ONCE))
-        return np.mean([part(rows) for rows in parts], axis=0).tolist()
+        data = self.setting.data.fixed(split, self.setting.windows)
+        losses = losses_of_parts(self._evaluate, params, genotypes, data)
+        return losses[:, 0].tolist()
 
 
 def step_times(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from experiments.benchmarks.window_losses import losses_of_parts
 from kernels.quantization.scheme import FLOAT_WIDTH
 from nas import AdamW, Decoder, StdlibText
 from nas.data.dataset import Split
@@ -23,9 +23,6 @@ from supernets.quantization.calibration import calibrated
 from supernets.quantization.precision import WEIGHT_BITS, Mechanism, Precision
 from supernets.training import TrainState, TrainStep, initial_state, make_train_step
 from supernets.weights import Params
-
-AT_ONCE = 32
-"""Windows that are evaluated at once; more take memory, not less time."""
 
 CALIBRATION_WINDOWS = 32
 """Windows of the training text on which scales and layers are judged."""
@@ -202,16 +199,7 @@ class Trainer:
             parts: How many; they divide the windows.
         """
         data = self.setting.data.fixed(split, windows)
-        evaluate = self._evaluate(model)
-
-        def piece(rows: np.ndarray) -> np.ndarray:
-            taken = jax.tree.map(functools.partial(np.take, indices=rows, axis=0), data)
-            return evaluate(params, genotypes, *taken)["loss"]
-
-        at_once = math.gcd(windows // parts, AT_ONCE)
-        pieces = np.arange(windows).reshape(-1, at_once)
-        losses = np.stack([piece(rows) for rows in pieces], axis=1)
-        return losses.reshape(len(genotypes), parts, -1).mean(2)
+        return losses_of_parts(self._evaluate(model), params, genotypes, data, parts)
 
     def of_widths(
         self,

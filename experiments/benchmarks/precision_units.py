@@ -100,7 +100,7 @@ class Study:
     def run(self) -> None:
         """Does what is missing."""
         for name in ("mixed", "elastic"):
-            self.assignments(name)
+            self.evaluated(name)
         for seed in self.seeds:
             self.whole(seed)
             if self.qwix:
@@ -172,18 +172,24 @@ class Study:
             name: ``elastic`` of the network whose layers always had the same bits when
                 it was trained, ``mixed`` of one that was trained with random ones.
         """
-        key = {"assignments": self.seeds[0]}
-        if name == "mixed":
-            key |= {"policy": encode(self.mixed)}
-        kept = self._kept(key, lambda: self._evaluated(name))
-        arrays = {field: np.asarray(values) for field, values in kept.items()}
+        arrays = {key: np.asarray(value) for key, value in self.evaluated(name).items()}
         scores = LayerScores(arrays.pop("modification"), arrays.pop("outliers"))
         found = Assignments(**arrays)
         space = self.setting.precise().space()
         return told(found, scores, rank_correlations(space, space.enumerate(), found))
 
+    def evaluated(self, name: Network) -> Found:
+        """Returns what is known of every assignment of bits, and of every layer.
+
+        Args:
+            name: As `assignments` takes it.
+        """
+        key = {"assignments": self.seeds[0]}
+        if name == "mixed":
+            key |= {"policy": encode(self.mixed)}
+        return self._kept(key, lambda: self._evaluated(name))
+
     def _evaluated(self, name: Network) -> Found:
-        """Returns what is known of every assignment and layer."""
         seed, trainer, unit = self.seeds[0], self.trainer, self.setting.data
         model = self.setting.precise()
         params = self._elastic(seed) if name == "elastic" else self._mixed(seed)
